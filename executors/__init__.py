@@ -1,0 +1,1 @@
+"""Executors: one folder a plugin, reached only through the entry points."""

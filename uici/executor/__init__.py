@@ -1,0 +1,48 @@
+"""The contract of a plugin, and how plugins are found. No decision is taken here."""
+
+from uici.executor.blocking import Threads
+from uici.executor.contract import (
+    Changed,
+    Checked,
+    CheckProblem,
+    Diff,
+    Done,
+    Executor,
+    Facts,
+    Health,
+    Identity,
+    JSONSchema,
+    Line,
+    Outcome,
+    Permission,
+    Rejected,
+    Settings,
+    StepToCheck,
+    Target,
+    Unknown,
+)
+from uici.executor.plugins import load, names
+
+__all__ = [
+    "Changed",
+    "CheckProblem",
+    "Checked",
+    "Diff",
+    "Done",
+    "Executor",
+    "Facts",
+    "Health",
+    "Identity",
+    "JSONSchema",
+    "Line",
+    "Outcome",
+    "Permission",
+    "Rejected",
+    "Settings",
+    "StepToCheck",
+    "Target",
+    "Threads",
+    "Unknown",
+    "load",
+    "names",
+]
