@@ -13,7 +13,9 @@ from typing import Any
 
 import re2
 
-_FORM = re.compile(r'\s*([a-zA-Z_:][a-zA-Z0-9_:]*)\s*(=~|!~|!=|=)\s*(?:"((?:[^"\\\n]|\\.)*)"|([^"\s{}!=~,\\\'`]*))\s*', re.ASCII)
+_FORM = re.compile(
+    r'\s*([a-zA-Z_:][a-zA-Z0-9_:]*)\s*(=~|!~|!=|=)\s*(?:"((?:[^"\\\n]|\\.)*)"|([^"\s{}!=~,\\\'`]*))\s*', re.ASCII
+)
 _ESCAPES = {"n": "\n", '"': '"', "\\": "\\"}
 
 
@@ -41,7 +43,7 @@ class Matcher:
         """Of one matcher's text; raises ValueError with what is wrong."""
         found = _FORM.fullmatch(text)
         if not found:
-            raise ValueError(f"{text!r} is no matcher; write it like Alertmanager does: alertname=\"HostDown\"")
+            raise ValueError(f'{text!r} is no matcher; write it like Alertmanager does: alertname="HostDown"')
         label, op, quoted, bare = found.groups()
         value = re.sub(r"\\(.)", lambda m: _ESCAPES.get(m[1], m[0]), quoted) if quoted is not None else bare
         pattern = None

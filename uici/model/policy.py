@@ -173,4 +173,5 @@ def size(text: str | int) -> int:
     match = _SIZE.fullmatch(str(text))
     if not match:
         raise ValueError(f"{str(text)[:64]!r} is not a size such as 512KiB or 1MiB")
-    return int(match[1]) * 1024 ** ("B", "KiB", "MiB", "GiB").index(match[2] or "B")
+    factor: int = 1024 ** ("B", "KiB", "MiB", "GiB").index(match[2] or "B")
+    return int(match[1]) * factor

@@ -1,0 +1,123 @@
+"""Asking: another operation that only observes, on behalf of a command (``before``, ``verify``, ``took_effect``).
+
+It takes no locks and leaves no entries of its own; what it saw is the asking command's evidence. It must not run a call
+that is more than ``observe``, whatever the operation was declared to be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from uici.catalog.expressions import condition, render
+from uici.engine.core import Core
+from uici.engine.execution import Execution
+from uici.engine.roots import operation_roots
+from uici.engine.steps import Steps, accepted, done_or_ended
+from uici.engine.validate import operation_of, parameters_of, target_of
+from uici.engine.verdict import EndedError, failed, refused
+from uici.executor import Rejected
+from uici.model import Operation, Reason, Request, Resource, Status, Step
+
+
+async def ask(
+    core: Core,
+    execution: Execution,
+    operation_name: str,
+    template: Mapping[str, Any],
+    roots: Mapping[str, Any],
+    *,
+    known_target: Resource | None = None,
+) -> Any:
+    """The operation's answer, redacted.
+
+    ``known_target``: used where the asked operation would locate the very same thing. Raises EndedError, ExpressionError
+    and UnreachableError; each means: no answer.
+    """
+    place = execution.place
+    if place is None:
+        raise failed(Reason.EXECUTOR, "no environment is open")
+    request = Request(operation=operation_name, parameters=render(template, roots), environment=place.name)
+    operation = operation_of(execution.catalog, request)
+    namespace = execution.target.namespace if execution.target else None
+    request = with_namespace(request, operation, namespace)
+    parameters = parameters_of(execution.catalog, operation, request)
+    translation = execution.catalog.translator.translation(operation.name, place.environment)
+    if translation is None:
+        raise refused(Reason.NOT_OFFERED, f"{operation.name} is not offered in {place.name}")
+    if known_target is not None and _names_it(operation, parameters, known_target):
+        target: Resource | None = known_target
+    else:
+        target = await target_of(place, operation, parameters, default_namespace=namespace)
+    now = execution.command.now if execution.command else ""
+    steps = Steps(
+        place=place,
+        translator=execution.catalog.translator,
+        dialect=translation.dialect,
+        roots=operation_roots(
+            parameters=parameters, target=target, environment=place.environment, command_id=execution.id, now=now
+        ),
+    )
+    for step in translation.steps:
+        if steps.wanted(step):
+            await observe_step(core, steps, step, timeout=operation.timeout)
+    return core.environments.redactor.data(execution.catalog.translator.answer(translation, steps.roots))
+
+
+def with_namespace(request: Request, operation: Operation, namespace: str | None) -> Request:
+    """Where a Request about the same place gives no namespace, its target's is used (CATALOG.md)."""
+    if namespace is None or operation.target is None or operation.target.namespace is None:
+        return request
+    if operation.target.namespace in request.parameters:
+        return request
+    return Request(
+        operation=request.operation,
+        parameters={**request.parameters, operation.target.namespace: namespace},
+        environment=request.environment,
+        reason=request.reason,
+    )
+
+
+def _names_it(operation: Operation, parameters: Mapping[str, Any], target: Resource) -> bool:
+    if operation.target is None:
+        return False
+    namespace = parameters.get(operation.target.namespace) if operation.target.namespace else None
+    named = parameters.get(operation.target.parameter)
+    return named in (target.name, target.id) and namespace in (None, target.namespace)
+
+
+async def observe_step(core: Core, steps: Steps, step: Step, *, timeout: float) -> None:
+    """Runs one observing step, its ``each``, ``unless``, ``until`` and ``retry`` included."""
+    items = steps.items(step)
+    answers: list[Any] = []
+    for item in items:
+        if step.unless is not None and condition(step.unless, steps.seeing(step, item)):
+            answers.append(None)
+            continue
+        try:
+            answers.append(await _observe(core, steps, step, item, timeout))
+        except EndedError as ended:
+            if not step.continue_ or ended.status is not Status.FAILED:
+                raise
+            answers.append(None)
+    if step.each is not None and step.as_ is not None:
+        steps.roots[step.as_] = answers
+
+
+async def _observe(core: Core, steps: Steps, step: Step, item: Any, timeout: float) -> Any:
+    give_up = core.clock() + (step.within if step.within is not None else timeout)
+    while True:
+        call = steps.call(step, item, max(0.05, min(timeout, give_up - core.clock())))
+        outcome = await steps.stream(call) if step.stream else await steps.observe(call)
+        if isinstance(outcome, Rejected) and accepted(step, outcome):
+            steps.answer(step, call, None)
+            return None
+        again = isinstance(outcome, Rejected) and any(error in step.retry for error in outcome.errors)
+        if not again:
+            done = done_or_ended(call, outcome)
+            steps.answer(step, call, done)
+            if step.until is None or condition(step.until, steps.seeing(step, item)):
+                return done.answer
+        if core.clock() >= give_up:
+            raise failed(Reason.TIMEOUT, f"{call.path}: `until` did not hold within {step.within or timeout:.0f} s")
+        await core.sleep(step.every)

@@ -1,0 +1,423 @@
+"""Changes: the only place where a call that is more than ``observe`` runs.
+
+For each: resolve and pin -> authorise its real risk -> guard -> lock all that it touches -> journal the intent -> run ->
+journal the outcome. An outcome that nobody can tell is settled by evidence before anything else is done. A cancelled
+task still waits for the call's end and journals what came of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from uici.catalog.expressions import condition
+from uici.engine.asking import ask, observe_step
+from uici.engine.authorise import Question, authorise
+from uici.engine.core import Core
+from uici.engine.environments import OpenEnvironment, bounded
+from uici.engine.execution import Execution, Recorded
+from uici.engine.guard import Surroundings, guard
+from uici.engine.roots import command_roots
+from uici.engine.settle import Settled, settle
+from uici.engine.steps import Steps, accepted, retried
+from uici.engine.verdict import EndedError, failed, in_doubt, refused
+from uici.executor import Done, Outcome, Rejected, Unknown
+from uici.journal import Entry
+from uici.model import Call, Command, ExpressionError, Pinned, Reason, Resource, Risk, Status, Step, Touch
+
+#: How far back the journal is asked for attempts at most, seconds; brakes look back less.
+LOOK_BACK = 7 * 86400.0
+
+
+def steps_of(execution: Execution, command: Command, place: OpenEnvironment) -> Steps:
+    """The state of a command's own translation before its first step."""
+    roots = command_roots(command)
+    if execution.has_before:
+        roots["before"] = execution.before
+    return Steps(
+        place=place,
+        translator=execution.catalog.translator,
+        dialect=command.translation.dialect,
+        roots=roots,
+    )
+
+
+async def run_part(core: Core, execution: Execution, steps: Steps, part: str, definitions: tuple[Step, ...]) -> None:
+    """Runs ``steps``, ``confirm``, ``revert`` or ``cancel`` in order; the first failure ends it with EndedError."""
+    for index, step in enumerate(definitions):
+        _stop_if_cancelled(execution, part)
+        try:
+            if not steps.wanted(step):
+                continue
+            await _step(core, execution, steps, part, index, step)
+        except ExpressionError as error:
+            if execution.dry_run and execution.changes:
+                # What comes next depends on an answer that only the change itself would give.
+                execution.note("call", step.call, "would", {"template": dict(step.arguments), "part": part})
+                continue
+            raise failed(Reason.EXECUTOR, f"{step.call}: {error}") from error
+
+
+async def _step(core: Core, execution: Execution, steps: Steps, part: str, index: int, step: Step) -> None:
+    items = steps.items(step)
+    if step.each is None and step.as_ is not None and step.as_ in execution.recorded_answers:
+        steps.roots.setdefault(step.as_, execution.recorded_answers[step.as_])
+    answers: list[Any] = []
+    execution.empty = execution.empty or not items
+    for number, item in enumerate(items):
+        _stop_if_cancelled(execution, part)
+        limit = _time_left(core, execution)
+        draft = steps.call(step, item, limit)
+        if draft.risk is Risk.OBSERVE:
+            # Asked in one go: `each` and `until` are the observing step's own business.
+            await observe_step(core, steps, step, timeout=limit)
+            execution.note("call", draft.path, "done", {"part": part, "risk": "observe"})
+            return
+        execution.offered += 1
+        if step.unless is not None and condition(step.unless, steps.seeing(step, item)):
+            execution.skipped += 1
+            execution.note("call", draft.path, "skipped", {"part": part})
+            answers.append(None)
+            continue
+        try:
+            done = await _change(core, execution, steps, part, index, number, step, item, draft)
+            steps.answer(step, draft, done)
+            answers.append(done.answer if done else None)
+            execution.applied += 0 if execution.dry_run else 1
+        except EndedError as ended:
+            if not step.continue_ or ended.status is not Status.FAILED:
+                raise
+            answers.append(None)
+    if step.each is not None and step.as_ is not None:
+        steps.roots[step.as_] = answers
+
+
+def _stop_if_cancelled(execution: Execution, part: str) -> None:
+    if execution.cancelled.is_set() and part == "steps":
+        raise failed(Reason.CANCELLED, f"cancelled by {execution.cancelled_by}")
+
+
+def _time_left(core: Core, execution: Execution) -> float:
+    left = execution.calls_until - core.clock()
+    if left <= 0:
+        raise failed(Reason.TIMEOUT, f"{execution.request.operation}: its calls took longer than its `timeout`")
+    return left
+
+
+async def _change(
+    core: Core,
+    execution: Execution,
+    steps: Steps,
+    part: str,
+    index: int,
+    number: int,
+    step: Step,
+    item: Any,
+    draft: Call,
+) -> Done | None:
+    """One changing call; None where an accepted rejection or a settled doubt leaves no answer."""
+    recorded = execution.recorded.pop((part, index, number), None)
+    if recorded is not None:
+        if recorded.done is not None:
+            execution.note("call", recorded.call.path, "done", {"part": part, "recorded": True})
+            return recorded.done
+        return await _settle(core, execution, steps, part, index, number, step, recorded)
+    retry_until = core.clock() + (step.within if step.within is not None else 0.0)
+    while True:
+        pinned = await _admit(core, execution, steps.place, draft, step.touches)
+        execution.changes += 1
+        if execution.dry_run:
+            preview = await bounded(draft.path, steps.place.executor.preview(pinned.call))
+            execution.note(
+                "call",
+                pinned.call.path,
+                "would",
+                {**_shown(pinned, part), "preview": preview.text if preview is not None else None},
+            )
+            return None
+        intent, outcome = await _act(core, execution, steps, part, index, number, pinned, redo=False)
+        if isinstance(outcome, Rejected) and retried(step, outcome) and core.clock() < retry_until:
+            await core.sleep(step.every)
+            draft = steps.call(step, item, _time_left(core, execution))
+            continue
+        if isinstance(outcome, Unknown):
+            doubt = Recorded(
+                intent,
+                pinned.call,
+                None,
+                core.clock(),
+                steps.place.engine,
+                core.environments.redactor.data(pinned.call.to_json()) != pinned.call.to_json(),
+            )
+            return await _settle(core, execution, steps, part, index, number, step, doubt)
+        return _done(step, pinned.call, outcome)
+
+
+def _done(step: Step, call: Call, outcome: Outcome) -> Done | None:
+    if isinstance(outcome, Done):
+        return outcome
+    if isinstance(outcome, Rejected):
+        if accepted(step, outcome):
+            return None
+        raise failed(Reason(outcome.reason), f"{call.path}: {outcome.message}")
+    raise in_doubt(f"{call.path}: {outcome.message}; nobody can tell whether it happened")
+
+
+def _shown(pinned: Pinned, part: str) -> dict[str, Any]:
+    return {
+        "part": part,
+        "on": pinned.call.on.name if pinned.call.on else None,
+        "arguments": dict(pinned.call.arguments),
+        "risk": pinned.call.risk.value,
+        "touches": [f"{touch.resource.kind}/{touch.resource.name}" for touch in pinned.touches],
+    }
+
+
+async def _admit(core: Core, execution: Execution, place: OpenEnvironment, call: Call, declared: Any) -> Pinned:
+    """Pins, authorises, guards and locks; gives the exact call and all that it touches, or raises EndedError."""
+    while True:
+        pinned = await bounded(call.path, place.executor.resolve(call))
+        if pinned.unknown is not None and declared is not None:
+            pinned = await _declared(execution, place, pinned, declared)
+        risk = Risk.DESTROY if pinned.unknown is not None else place.executor.risk(pinned)
+        pinned = dataclasses.replace(pinned, call=dataclasses.replace(pinned.call, risk=risk))
+        await authorise_now(core, execution, place, max(risk, execution.risk or risk), pinned)
+        around = Surroundings(
+            environment=place.environment,
+            names=core.environments.names_of(place.engine) or (place.name,),
+            identity=await core.environments.identity(place, fresh=risk is Risk.DESTROY),
+            policies=execution.catalog.policies,
+            taken=core.taken_by_others(execution),
+            own=execution.taking if risk is Risk.DESTROY else {},
+        )
+        if execution.command is None:
+            raise failed(Reason.EXECUTOR, f"{call.path}: no command was accepted for it")
+        refusal = guard(
+            pinned,
+            risk,
+            request=execution.request,
+            origin=execution.origin,
+            operation=execution.command.operation,
+            target=execution.target,
+            around=around,
+        )
+        execution.note("gate", "guard", refusal[0].value if refusal else "pass", {"call": pinned.call.path})
+        if refusal is not None:
+            execution.block(refused(*refusal, gate="guard"))
+        if execution.dry_run or execution.hold is None:
+            return pinned
+        wanted = frozenset(touch.resource.key for touch in pinned.touches)
+        try:
+            if await core.locks.extend(execution.hold, wanted, max(0.1, execution.calls_until - core.clock())):
+                return pinned
+        except TimeoutError as error:
+            raise refused(Reason.BUSY, f"{call.path}: what it touches is busy with another command") from error
+
+
+async def _declared(execution: Execution, place: OpenEnvironment, pinned: Pinned, declared: Any) -> Pinned:
+    """What the operator declared that a call touches, where the executor cannot tell.
+
+    ``elsewhere`` needs a person when an LLM or MCP asks; resources are located exactly and must all exist.
+    """
+    if declared == "elsewhere":
+        if execution.origin.kind in ("llm", "mcp"):
+            raise EndedError(
+                Status.NEEDS_APPROVAL,
+                Reason.UNRESOLVED,
+                f"{pinned.call.path} acts elsewhere; a person has to ask for it",
+            )
+        return dataclasses.replace(pinned, unknown=None)
+    touches: list[Touch] = list(pinned.touches)
+    from uici.engine.validate import locate
+
+    for one in declared:
+        found = await locate(
+            place, one.get("kind", "service"), str(one.get("id") or one.get("name")), one.get("namespace")
+        )
+        if len(found) != 1:
+            raise refused(
+                Reason.UNRESOLVED, f"{pinned.call.path}: its declared `touches` {one!r} is not exactly one thing"
+            )
+        touches.append(Touch(resource=found[0]))
+    return dataclasses.replace(pinned, unknown=None, touches=tuple(touches))
+
+
+async def authorise_now(
+    core: Core, execution: Execution, place: OpenEnvironment, risk: Risk, pinned: Pinned | None
+) -> None:
+    """Asks ``authorise`` with what the journal has now; raises EndedError where a gate does not pass."""
+    operation = (
+        execution.command.operation if execution.command else execution.catalog.operations[execution.request.operation]
+    )
+    touched = tuple(touch.resource for touch in pinned.touches) if pinned else ()
+    target = execution.target
+    attempts, paused_by, closed = [], None, None
+    if risk is not Risk.OBSERVE:
+        now = core.clock()
+        attempts = [
+            attempt
+            for attempt in await core.journal.attempts(since=now - LOOK_BACK, key=target.key if target else None)
+            if attempt.request not in (execution.id, execution.parent.id if execution.parent else None)
+        ]
+        paused = await core.journal.paused()
+        paused_by = next((paused[name] for name in (None, place.name) if name in paused), None)
+        for key in {touch.key for touch in touched} | ({target.key} if target else set()):
+            closed = closed or await core.journal.closed(key)
+    gates = authorise(
+        Question(
+            request=execution.request,
+            origin=execution.origin,
+            environment=place.environment,
+            operation=operation,
+            risk=risk,
+            target=target,
+            policies=execution.catalog.policies,
+            touched=touched,
+            attempts=attempts,
+            paused_by=paused_by,
+            closed_because=closed,
+            undo=execution.parent is not None,
+            at=core.clock(),
+            now=execution.command.now if execution.command else "",
+        )
+    )
+    if pinned is None:
+        execution.pass_gates(gates)
+    elif gates[-1].status is not None:
+        execution.pass_gates(gates[-1:])
+
+
+async def _act(
+    core: Core,
+    execution: Execution,
+    steps: Steps,
+    part: str,
+    index: int,
+    number: int,
+    pinned: Pinned,
+    *,
+    redo: bool,
+) -> tuple[int, Outcome]:
+    """Intent, call, outcome. Gives the intent's seq and the outcome; both are durable."""
+    call, engine = pinned.call, steps.place.engine
+    entries: list[Entry] = []
+    if execution.has_before and not execution.before_journaled:
+        entries.append(core.entry(execution, "before", {"answer": execution.before}))
+        execution.before_journaled = True
+    intent = {
+        "call": call.to_json(),
+        "index": index,
+        "item": number,
+        "part": part,
+        "touches": [touch.to_json() for touch in pinned.touches],
+        "deadline": core.clock() + call.timeout,
+        "engine": engine,
+        "key": execution.target.key if execution.target else f"{engine}|",
+        "environment": steps.place.name,
+        "operation": execution.request.operation,
+        "risk": max(call.risk, execution.risk or call.risk).value,
+        "origin": str(execution.origin),
+        "redo": redo,
+        "answers": _answers(execution, steps),
+    }
+    clean = core.environments.redactor.data(intent)
+    clean["redacted"] = clean["call"] != intent["call"]
+    entries.append(Entry(kind="intent", data=clean, incident=execution.incident, request=execution.id, at=core.clock()))
+    seq = await core.journal.append(*entries)
+    execution.intents += 1
+    for touch in pinned.touches:
+        key, takes = touch.resource.key, touch.takes
+        execution.taking[key] = (
+            execution.taking.get(key, 0) + takes
+            if call.risk is Risk.DESTROY
+            else max(execution.taking.get(key, 0), takes)
+        )
+    running = asyncio.ensure_future(_run_and_record(core, execution, steps, seq, call))
+    try:
+        return seq, await asyncio.shield(running)
+    except asyncio.CancelledError:
+        # Cancelled: the call is over when its thread or connection is; until then nothing is let go.
+        await asyncio.wait([running])
+        raise
+
+
+async def _run_and_record(core: Core, execution: Execution, steps: Steps, intent: int, call: Call) -> Outcome:
+    try:
+        outcome = await steps.place.executor.run(call)
+    except Exception as error:  # noqa: BLE001 - any exception that the executor did not list is a doubt, not a crash
+        outcome = Unknown(message=f"{type(error).__name__}: {error}")
+    data: dict[str, Any] = {"intent": intent, "answer": None, "resources": [], "errors": [], "message": ""}
+    if isinstance(outcome, Done):
+        data.update(
+            status="done", answer=outcome.answer, resources=[resource.to_json() for resource in outcome.resources]
+        )
+    elif isinstance(outcome, Rejected):
+        data.update(status="rejected", errors=list(outcome.errors), message=outcome.message)
+    else:
+        data.update(status="unknown", message=outcome.message)
+    shown = {"on": call.on.name if call.on else None, "arguments": dict(call.arguments), "risk": call.risk.value}
+    entry = core.entry(execution, "outcome", data)
+    await core.journal.append(entry)
+    if entry.data["message"]:
+        shown["message"] = entry.data["message"]
+    execution.note("call", call.path, data["status"], core.environments.redactor.data(shown))
+    return outcome
+
+
+def _answers(execution: Execution, steps: Steps) -> Mapping[str, Any]:
+    """The recorded answers so far, so that another process can go on where this one ended."""
+    if execution.command is None:
+        return {}
+    translation = execution.command.translation
+    names = {
+        step.as_ for step in (*translation.steps, *translation.confirm, *translation.revert) if step.as_ is not None
+    }
+    return {name: steps.roots[name] for name in names if name in steps.roots}
+
+
+async def _settle(
+    core: Core,
+    execution: Execution,
+    steps: Steps,
+    part: str,
+    index: int,
+    number: int,
+    step: Step,
+    doubt: Recorded,
+) -> Done | None:
+    """Settles a doubt by evidence: it happened, it did not (then once more, if that is safe), or a person must look."""
+    operation = execution.command.operation if execution.command else None
+
+    async def evidence() -> bool:
+        if operation is None or operation.took_effect is None or operation.before is None or not execution.has_before:
+            raise in_doubt("there is no evidence to settle it by (`before` and `took_effect`)")
+        answer = await ask(core, execution, operation.before.operation, operation.before.parameters, steps.roots)
+        roots = {**steps.roots, "before": execution.before, "answer": answer}
+        return condition(operation.took_effect, roots)
+
+    verdict, why = await settle(core, steps.place, doubt, evidence)
+    await core.write(execution, "settled", {"intent": doubt.intent, "verdict": verdict.value, "message": why})
+    execution.note("settled", doubt.call.path, verdict.value, {"message": why})
+    if verdict is Settled.HAPPENED:
+        return None
+    if verdict is Settled.NOT_HAPPENED:
+        if operation is None or not operation.idempotent or doubt.redacted:
+            raise failed(
+                Reason.EXECUTOR,
+                f"{doubt.call.path} did not happen ({why}); it is not done again, as that may not be safe",
+            )
+        again = dataclasses.replace(doubt.call, timeout=max(1.0, min(doubt.call.timeout, _time_left(core, execution))))
+        pinned = await _admit(core, execution, steps.place, again, step.touches)
+        _, outcome = await _act(
+            core, execution, steps, part, index, number, dataclasses.replace(pinned, call=again), redo=True
+        )
+        if not isinstance(outcome, Unknown):
+            return _done(step, again, outcome)
+        why = f"done again, and again nobody can tell: {outcome.message}"
+    raise in_doubt(f"{doubt.call.path}: {why}; look at {_name(execution.target)} and `uici reopen` its target")
+
+
+def _name(target: Resource | None) -> str:
+    return f"{target.kind} {target.name}" if target else "the environment"

@@ -1,0 +1,185 @@
+"""Open environments: each with its executor, its engine's id and what of that engine is UICI's own.
+
+Secrets are filled into the settings here, right before ``Executor.open``, and are handed to nobody else but the redactor.
+An environment that cannot be opened stays closed and says why; it keeps no other from working.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import Any, TypeVar
+
+from uici.catalog import Catalog, secrets
+from uici.engine.redact import Redactor
+from uici.executor import Executor, Facts, Health, Identity, load
+from uici.model import Clock, ConfigurationError, Environment, Resource, UnreachableError
+
+#: Seconds that a read of an engine outside of a Call may take (opening, identity, locate, resolve, health).
+READ_LIMIT = 30.0
+#: Seconds that an identity may be old (SAFETY.md, "Self").
+IDENTITY_AGE = 30.0
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(slots=True)
+class OpenEnvironment:
+    """One environment with its open executor. ``engine``: the engine's own id, read when it was opened."""
+
+    environment: Environment
+    executor: Executor
+    engine: str
+    identity: Identity | None = None
+    identity_at: float = float("-inf")
+
+    @property
+    def name(self) -> str:
+        return self.environment.name
+
+
+async def bounded(what: str, reading: Awaitable[T], limit: float = READ_LIMIT) -> T:
+    """A read with a limit; a timeout is an engine that does not answer: UnreachableError."""
+    try:
+        async with asyncio.timeout(limit):
+            return await reading
+    except TimeoutError as error:
+        raise UnreachableError(f"{what}: no answer within {limit:.0f} s; is the engine running?") from error
+
+
+class OpenEnvironments:
+    """Opens an environment when it is first needed and keeps it. ``facts``: of every process that shares the journal."""
+
+    def __init__(self, catalog: Catalog, facts: Callable[[], Facts], clock: Clock) -> None:
+        self._catalog = catalog
+        self._facts = facts
+        self._clock = clock
+        self._open: dict[str, OpenEnvironment] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._known_engines: dict[str, str] = {}
+        self._secrets: set[str] = set()
+        self._retired: list[Executor] = []
+        self.redactor = Redactor()
+
+    def __iter__(self) -> Iterator[OpenEnvironment]:
+        return iter(list(self._open.values()))
+
+    async def get(self, name: str) -> OpenEnvironment:
+        """The open environment; raises UnreachableError or ConfigurationError where it cannot be opened."""
+        return await self._get(self._catalog.environments[name])
+
+    async def opened(self, environment: Environment) -> OpenEnvironment:
+        """Of a journaled environment: the open one of that name if it has the same definition, else its own."""
+        return await self._get(environment)
+
+    async def _get(self, environment: Environment) -> OpenEnvironment:
+        async with self._locks.setdefault(environment.name, asyncio.Lock()):
+            place = self._open.get(environment.name)
+            if place is not None and _same(place.environment, environment):
+                return (
+                    place if place.environment is environment else dataclasses.replace(place, environment=environment)
+                )
+            executor: Executor = load(environment.executor)()
+            settings = secrets(environment.settings)
+            self._learn(environment.settings, settings)
+            try:
+                await bounded(
+                    f"environment {environment.name}",
+                    executor.open(dataclasses.replace(environment, settings=settings)),
+                )
+                engine = await bounded(f"environment {environment.name}", executor.engine_id())
+            except BaseException:
+                await executor.close()
+                raise
+            opened = OpenEnvironment(environment, executor, engine)
+            current = self._catalog.environments.get(environment.name)
+            if current is None or _same(current, environment):
+                self._open[environment.name] = opened
+                self._known_engines[environment.name] = engine
+            return opened
+
+    def _learn(self, references: Any, filled: Any) -> None:
+        """Remembers the values that references gave, so that they are hidden wherever an engine prints them."""
+        before = len(self._secrets)
+        self._collect(references, filled)
+        if len(self._secrets) != before:
+            self.redactor = Redactor(self._secrets)
+
+    def _collect(self, references: Any, filled: Any) -> None:
+        if isinstance(references, Mapping):
+            for key, value in references.items():
+                self._collect(value, filled[key])
+        elif isinstance(references, list | tuple):
+            for old, new in zip(references, filled, strict=True):
+                self._collect(old, new)
+        elif isinstance(references, str) and references != filled:
+            self._secrets.add(str(filled))
+
+    def names_of(self, engine: str) -> tuple[str, ...]:
+        """Every environment that is known to address this engine."""
+        return tuple(sorted(name for name, known in self._known_engines.items() if known == engine))
+
+    async def identity(self, place: OpenEnvironment, *, fresh: bool = False) -> Identity:
+        """The union of what UICI is and needs on this engine, seen from every environment that addresses it.
+
+        At most ``IDENTITY_AGE`` old; ``fresh`` asks anew. An environment that cannot tell makes it unknown.
+        """
+        mates = [one for one in self if one.engine == place.engine]
+        if place not in mates:
+            mates.append(place)
+        found = await asyncio.gather(*(self._identity(one, fresh=fresh) for one in mates))
+        resources: dict[tuple[str, str, str], Resource] = {}
+        for identity in found:
+            resources.update({(one.engine, one.kind, one.id): one for one in identity.resources})
+        unknown = next((identity.unknown for identity in found if identity.unknown is not None), None)
+        shows = "; ".join(dict.fromkeys(identity.shows for identity in found if identity.shows))
+        return Identity(resources=tuple(resources.values()), shows=shows, unknown=unknown)
+
+    async def _identity(self, place: OpenEnvironment, *, fresh: bool) -> Identity:
+        if not fresh and place.identity is not None and self._clock() - place.identity_at < IDENTITY_AGE:
+            return place.identity
+        asked_at = self._clock()
+        try:
+            identity = await bounded(f"identity in {place.name}", place.executor.identity(self._facts()))
+        except UnreachableError as error:
+            return Identity(unknown=str(error))
+        place.identity, place.identity_at = identity, asked_at
+        return identity
+
+    async def health(self) -> dict[str, Health]:
+        """Of every environment of the catalog; one that cannot be opened is not healthy and says why."""
+
+        async def ask(name: str) -> Health:
+            try:
+                place = await self.get(name)
+                return await bounded(f"environment {name}", place.executor.health(), 5.0)
+            except (UnreachableError, ConfigurationError) as error:
+                return Health(ok=False, message=str(error))
+
+        names = list(self._catalog.environments)
+        return dict(zip(names, await asyncio.gather(*(ask(name) for name in names)), strict=True))
+
+    async def replace(self, catalog: Catalog) -> None:
+        """Takes a new catalog. What changed is opened anew when next needed; the old is closed with the engine, because
+        a command that still runs ends by its own copy."""
+        self._catalog = catalog
+        for name, place in list(self._open.items()):
+            current = catalog.environments.get(name)
+            if current is None or not _same(current, place.environment):
+                self._retired.append(place.executor)
+                del self._open[name]
+                self._known_engines.pop(name, None)
+            else:
+                self._open[name] = dataclasses.replace(place, environment=current)
+
+    async def close(self) -> None:
+        for executor in (*self._retired, *(place.executor for place in self)):
+            await executor.close()
+        self._open.clear()
+        self._retired.clear()
+
+
+def _same(one: Environment, other: Environment) -> bool:
+    """Whether both lead to the same engine in the same way (autonomy and the like may differ)."""
+    return (one.executor, one.dialect, dict(one.settings)) == (other.executor, other.dialect, dict(other.settings))

@@ -1,0 +1,313 @@
+"""Execute: the only door to the world, for every origin alike. ``_walk`` is the whole order, in one function.
+
+Nothing that a Request can cause raises out of here; a journal that cannot be written does (``JournalError``), because
+then nothing may act. It must not know which door a Request came through.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from uici.engine.asking import ask
+from uici.engine.changes import authorise_now, run_part, steps_of
+from uici.engine.core import Core
+from uici.engine.environments import OpenEnvironment
+from uici.engine.execution import Execution
+from uici.engine.roots import command_roots
+from uici.engine.steps import Steps
+from uici.engine.undo import close, remember, undo
+from uici.engine.validate import environment_of, operation_of, parameters_of, target_of, translation_of
+from uici.engine.verdict import EndedError, failed, refused
+from uici.engine.verify import verify
+from uici.journal import Entry
+from uici.model import (
+    Command,
+    ConfigurationError,
+    ExpressionError,
+    Reason,
+    Result,
+    Risk,
+    Status,
+    UnreachableError,
+    Verification,
+    rfc3339,
+)
+
+
+async def execute(core: Core, execution: Execution) -> Result:
+    """Walks one Request to its Result and journals it. Cancelled, it records what came of it, then raises."""
+    core.begin(execution)
+    try:
+        try:
+            result = await _walk(core, execution)
+        except EndedError as ended:
+            result = execution.result(ended.status, ended.reason, str(ended))
+        except UnreachableError as error:
+            result = execution.result(Status.FAILED, Reason.UNREACHABLE, str(error))
+        except (ConfigurationError, ExpressionError) as error:
+            result = execution.result(Status.FAILED, Reason.EXECUTOR, str(error))
+        except asyncio.CancelledError:
+            # A daemon that stops leaves the Request without a result: its next start settles it by evidence.
+            if not core.closing:
+                await asyncio.shield(record(core, execution, _cancelled(execution)))
+            raise
+        return await asyncio.shield(record(core, execution, result))
+    finally:
+        core.end(execution)
+
+
+async def _walk(core: Core, execution: Execution) -> Result:
+    """Validate -> locate -> authorise -> translate -> run -> verify -> undo if it did not help."""
+    request, catalog = execution.request, execution.catalog
+
+    # Validate: what is named exists, the parameters satisfy the schema, the environment offers it.
+    operation = operation_of(catalog, request)
+    execution.risk = operation.risk
+    environment = environment_of(catalog, request)
+    execution.environment = environment.name
+    parameters = parameters_of(catalog, operation, request)
+    translation = translation_of(catalog, operation, environment)
+    execution.dry_run = request.dry_run or (environment.dry_run and operation.risk is not Risk.OBSERVE)
+    execution.note("gate", "schema", "pass")
+
+    # Locate: exactly one real thing, or nothing is done.
+    place = execution.place = await core.environments.get(environment.name)
+    namespace = execution.parent.target.namespace if execution.parent and execution.parent.target else None
+    execution.target = await target_of(place, operation, parameters, default_namespace=namespace)
+
+    command = execution.command = Command(
+        id=execution.id,
+        now=rfc3339(core.clock()),
+        request=request,
+        origin=execution.origin,
+        parameters=parameters,
+        operation=operation,
+        translation=translation,
+        environment=environment,
+        target=execution.target,
+        incident=execution.incident,
+        parent=execution.parent.id if execution.parent else None,
+    )
+    async with _lock(core, execution, place):
+        # Authorise: token, pause, autonomy, policy, brakes. Asked again with each pinned call.
+        await authorise_now(core, execution, place, operation.risk, None)
+        return await run_accepted(core, execution, command, place)
+
+
+async def run_accepted(core: Core, execution: Execution, command: Command, place: OpenEnvironment) -> Result:
+    """The second half of the walk: a command that may run, under its lock. A restart continues here."""
+    operation = command.operation
+    if operation.risk is not Risk.OBSERVE and not execution.dry_run and not execution.accepted:
+        data = {**command.to_json(), "engine": place.engine, "risk": operation.risk.value}
+        data["request"] = _without_write_only(data["request"], operation.parameters)
+        data["parameters"] = _without_write_only({"parameters": data["parameters"]}, operation.parameters)["parameters"]
+        await core.write(execution, "request", data)
+        execution.accepted = True
+    execution.calls_until = core.clock() + operation.timeout
+    await _look_before(core, execution, command, place)
+    steps = steps_of(execution, command, place)
+
+    # Run: each changing call is pinned, guarded, and journaled before and after.
+    try:
+        await run_part(core, execution, steps, "steps", command.translation.steps)
+        _nothing_offered(execution, command)
+    except (EndedError, UnreachableError) as error:
+        return await _failed(core, execution, command, steps, error)
+    if execution.blocked is not None:
+        raise execution.blocked
+    execution.answer = _answer(core, execution, command, steps)
+    if operation.risk is Risk.OBSERVE:
+        return execution.result(Status.DONE, None, f"{operation.name}: done")
+    if execution.dry_run:
+        return execution.result(Status.DONE, None, f"{operation.name}: dry run, nothing was changed")
+    nothing = execution.applied == 0
+    if not nothing:
+        await remember(core, execution, command, steps)
+
+    # Verify: recovered, not recovered, or nobody can tell. Undo only what is known not to have helped.
+    verification = await _verify(core, execution, command, steps)
+    if execution.cancelled.is_set() and verification is Verification.INCONCLUSIVE:
+        cancelled = failed(Reason.CANCELLED, f"cancelled by {execution.cancelled_by}")
+        return await _failed(core, execution, command, steps, cancelled)
+    if verification is Verification.NOT_RECOVERED:
+        undone = None if nothing or execution.parent else await undo(core, execution, command, steps, execute)
+        message = f"{operation.name}: it did not help" + _undo_message(undone)
+        return execution.result(Status.UNVERIFIED, Reason.VERIFICATION, message, verification=verification, undo=undone)
+    if verification is Verification.INCONCLUSIVE:
+        message = f"{operation.name}: whether it helped cannot be told; nothing was undone, a person has to look"
+        return execution.result(Status.UNVERIFIED, Reason.INCONCLUSIVE, message, verification=verification)
+    cleaned = await _confirm(core, execution, command, steps)
+    verified = " and verified" if verification is Verification.RECOVERED else ""
+    message = f"{operation.name}: {'there was nothing to do' if nothing else 'done'}{verified}{cleaned}"
+    return execution.result(Status.DONE, Reason.NOTHING_TO_DO if nothing else None, message, verification=verification)
+
+
+@asynccontextmanager
+async def _lock(core: Core, execution: Execution, place: OpenEnvironment) -> AsyncIterator[None]:
+    """One command at a time for one target; a change without a target excludes all others of its engine. What only
+    observes, and an undo under its parent's lock, takes none."""
+    if execution.risk is Risk.OBSERVE or execution.parent is not None:
+        yield
+        return
+    keys = frozenset({execution.target.key}) if execution.target else None
+    wait = execution.command.operation.timeout if execution.command else 60.0
+    try:
+        async with core.locks.hold(place.engine, keys, wait) as hold:
+            execution.hold = hold
+            yield
+    except TimeoutError as error:
+        raise refused(Reason.BUSY, f"another command has worked there for {wait:.0f} s; ask again later") from error
+
+
+async def _look_before(core: Core, execution: Execution, command: Command, place: OpenEnvironment) -> None:
+    """Captures ``before``; it is journaled in one transaction with the first intent."""
+    definition = command.operation.before
+    if definition is None or execution.has_before:
+        return
+    try:
+        execution.before = await ask(
+            core,
+            execution,
+            definition.operation,
+            definition.parameters,
+            command_roots(command),
+            known_target=command.target,
+        )
+    except (EndedError, ExpressionError, UnreachableError) as error:
+        reason = error.reason if isinstance(error, EndedError) else Reason.UNREACHABLE
+        raise failed(
+            reason, f"{command.operation.name}: how it is before cannot be told, so nothing was done: {error}"
+        ) from error
+    execution.has_before = True
+    execution.note("before", definition.operation, "done", {"answer": execution.before})
+
+
+def _nothing_offered(execution: Execution, command: Command) -> None:
+    if command.operation.risk is Risk.OBSERVE or execution.offered > 0 or execution.empty:
+        return
+    kind = execution.target.kind if execution.target else "such a request"
+    raise refused(
+        Reason.NOT_OFFERED,
+        f"{command.operation.name}: no step of its {command.translation.dialect} translation fits {kind}",
+    )
+
+
+def _answer(core: Core, execution: Execution, command: Command, steps: Steps) -> Any:
+    """The operation's answer, redacted. A change that is done does not fail for an answer that cannot be built."""
+    try:
+        answer = execution.catalog.translator.answer(command.translation, steps.roots)
+    except ExpressionError as error:
+        if command.operation.risk is Risk.OBSERVE:
+            raise failed(Reason.EXECUTOR, f"{command.operation.name}: its answer: {error}") from error
+        if not execution.dry_run:
+            execution.note("call", "returns", "failed", {"message": str(error)})
+        return None
+    return core.environments.redactor.data(answer)
+
+
+async def _verify(core: Core, execution: Execution, command: Command, steps: Steps) -> Verification | None:
+    definition = command.operation.verify
+    if definition is None:
+        return None
+    roots = {**command_roots(command), "answer": execution.answer}
+    if execution.has_before:
+        roots["before"] = execution.before
+    return await verify(core, execution, definition, roots)
+
+
+async def _confirm(core: Core, execution: Execution, command: Command, steps: Steps) -> str:
+    if not command.translation.confirm:
+        return ""
+    execution.calls_until = core.clock() + command.operation.timeout
+    try:
+        await run_part(core, execution, steps, "confirm", command.translation.confirm)
+    except (EndedError, UnreachableError) as error:
+        if isinstance(error, EndedError) and error.status is Status.IN_DOUBT:
+            raise
+        return f"; clearing up after it failed: {error}"
+    return ""
+
+
+async def _failed(
+    core: Core, execution: Execution, command: Command, steps: Steps, error: EndedError | UnreachableError
+) -> Result:
+    """A call failed, was refused, or is in doubt: what was changed before it is undone, but never in doubt."""
+    ended = error if isinstance(error, EndedError) else failed(Reason.UNREACHABLE, str(error))
+    if ended.status is Status.IN_DOUBT or execution.applied == 0 or execution.dry_run:
+        raise ended
+    if ended.reason in (Reason.CANCELLED, Reason.TIMEOUT) and command.translation.cancel:
+        execution.calls_until = core.clock() + command.operation.timeout
+        try:
+            await run_part(core, execution, steps, "cancel", command.translation.cancel)
+        except (EndedError, UnreachableError) as again:
+            execution.note("call", "cancel", "failed", {"message": str(again)})
+    undone = None if execution.parent else await undo(core, execution, command, steps, execute)
+    # A refusal after something was changed is a failure of the whole: it did not do what was asked.
+    status = Status.FAILED if ended.status is Status.REFUSED else ended.status
+    return execution.result(status, ended.reason, f"{ended}{_undo_message(undone)}", undo=undone)
+
+
+def _undo_message(undone: dict[str, Any] | None) -> str:
+    if undone is None:
+        return ""
+    return "; it was undone" if undone["status"] == "done" else f"; undoing it failed: {undone['message']}"
+
+
+def _cancelled(execution: Execution) -> Result:
+    if execution.intents:
+        return execution.result(
+            Status.IN_DOUBT, Reason.IN_DOUBT, "cancelled after something was changed and before it was verified"
+        )
+    return execution.result(Status.FAILED, Reason.CANCELLED, "cancelled before anything was changed")
+
+
+async def record(core: Core, execution: Execution, result: Result) -> Result:
+    """Journals the Result, with what follows from it, in one transaction."""
+    redacted = Result.from_json(core.environments.redactor.data(result.to_json()))
+    key = execution.target.key if execution.target else (f"{execution.place.engine}|" if execution.place else None)
+    entries = [
+        Entry(
+            kind="result",
+            data={
+                "result": redacted.to_json(),
+                "key": key,
+                "changed": execution.intents > 0,
+                "seen": execution.seen,
+                "started": execution.started,
+            },
+            incident=execution.incident,
+            request=execution.id,
+            at=core.clock(),
+        )
+    ]
+    await core.journal.append(*entries)
+    if result.status is Status.IN_DOUBT:
+        await close(core, execution, redacted.message)
+    # An incident's worker escalates for its own; other doors have nobody who would.
+    undo_failed = result.undo is not None and result.undo["status"] != "done"
+    if execution.incident is None and (result.status in (Status.IN_DOUBT, Status.NEEDS_APPROVAL) or undo_failed):
+        reason = result.reason.value if result.reason else result.status.value
+        await core.escalate(
+            "undo_failed" if undo_failed else reason,
+            f"{result.operation} in {result.environment}: {result.status.value}",
+            redacted.message,
+            environment=result.environment,
+            request=result.id,
+        )
+    return redacted
+
+
+def _without_write_only(request: dict[str, Any], schema: Any) -> dict[str, Any]:
+    """Parameters that the schema marks ``writeOnly`` are never stored."""
+    hidden = {
+        name for name, one in schema.get("properties", {}).items() if isinstance(one, dict) and one.get("writeOnly")
+    }
+    if not hidden & request["parameters"].keys():
+        return request
+    return {
+        **request,
+        "parameters": {name: value for name, value in request["parameters"].items() if name not in hidden},
+    }

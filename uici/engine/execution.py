@@ -1,0 +1,147 @@
+"""Execution: one Request on its way through the engine, and what has been seen of it so far."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from uici.catalog import Catalog
+from uici.engine.authorise import Gate
+from uici.engine.environments import OpenEnvironment
+from uici.engine.locks import Hold
+from uici.engine.verdict import EndedError
+from uici.executor import Done
+from uici.model import (
+    Call,
+    Clock,
+    Command,
+    Evidence,
+    Origin,
+    Reason,
+    Request,
+    Resource,
+    Result,
+    Risk,
+    Status,
+    Verification,
+    rfc3339,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A call of an earlier process, from the journal. ``done`` None: an intent without an outcome, in doubt.
+
+    ``deadline``: seconds since the epoch until which the call may still be under way.
+    """
+
+    intent: int
+    call: Call
+    done: Done | None
+    deadline: float
+    engine: str
+    redacted: bool
+
+
+@dataclass(slots=True)
+class Execution:
+    """``catalog``: the one that held when the Request was accepted; a reload does not change what runs.
+
+    ``intents``: how many were journaled; above 0 the world may have been changed; ``applied``: how many calls certainly
+    changed it. ``offered``, ``skipped``, ``empty``: changing steps let in by ``when``, left out by ``unless``, or with
+    nothing to repeat over. ``left`` and ``left_target``: how the change left its target. ``taking``: healthy replicas that
+    it takes of each owner. ``cancelled``: set by whoever cancels it.
+    """
+
+    id: str
+    request: Request
+    origin: Origin
+    catalog: Catalog
+    clock: Clock
+    progress: Callable[[str, Evidence], None] | None = None
+    incident: str | None = None
+    parent: Execution | None = None
+    seen: bool = False
+    dry_run: bool = False
+    started: float = 0.0
+    command: Command | None = None
+    target: Resource | None = None
+    environment: str | None = None
+    place: OpenEnvironment | None = None
+    hold: Hold | None = None
+    risk: Risk | None = None
+    before: Any = None
+    has_before: bool = False
+    before_journaled: bool = False
+    accepted: bool = False
+    answer: Any = None
+    intents: int = 0
+    calls_until: float = float("inf")
+    offered: int = 0
+    skipped: int = 0
+    empty: bool = False
+    changes: int = 0
+    applied: int = 0
+    left: Any = None
+    left_target: Resource | None = None
+    taking: dict[str, int] = field(default_factory=dict)
+    blocked: EndedError | None = None
+    recorded: dict[tuple[str, int, int], Recorded] = field(default_factory=dict)
+    recorded_answers: dict[str, Any] = field(default_factory=dict)
+    cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+    cancelled_by: str = ""
+    evidence: list[Evidence] = field(default_factory=list)
+
+    def note(self, kind: str, name: str, verdict: str, data: Mapping[str, Any] | None = None) -> None:
+        seen = Evidence(kind=kind, name=name, verdict=verdict, at=rfc3339(self.clock()), data=data)
+        self.evidence.append(seen)
+        if self.progress is not None:
+            self.progress(self.id, seen)
+
+    def pass_gates(self, gates: list[Gate]) -> None:
+        """Notes the gates; raises EndedError for one that did not pass. A dry run goes on and ends with it."""
+        for gate in gates:
+            self.note("gate", gate.name, gate.reason.value if gate.reason else "pass")
+            if gate.status is not None and gate.reason is not None:
+                self.block(EndedError(gate.status, gate.reason, gate.message, gate.name))
+
+    def block(self, ended: EndedError) -> None:
+        """The walk may not go on; a dry run remembers the first reason and shows the rest of the way."""
+        if not self.dry_run or ended.reason is Reason.PERMISSION:
+            raise ended
+        if self.blocked is None:
+            self.blocked = ended
+
+    def result(
+        self,
+        status: Status,
+        reason: Reason | None,
+        message: str,
+        *,
+        verification: Verification | None = None,
+        undo: Mapping[str, Any] | None = None,
+    ) -> Result:
+        target = self.target
+        return Result(
+            id=self.id,
+            operation=self.request.operation,
+            environment=self.environment or self.request.environment,
+            origin=str(self.origin),
+            target={"kind": target.kind, "id": target.id, "name": target.name, "namespace": target.namespace}
+            if target
+            else None,
+            risk=self.risk,
+            dry_run=self.dry_run,
+            status=status,
+            reason=reason,
+            message=message,
+            answer=self.answer,
+            verification=verification,
+            undo=undo,
+            approval=None,
+            started_at=rfc3339(self.started),
+            ended_at=rfc3339(self.clock()),
+            evidence=tuple(self.evidence),
+        )

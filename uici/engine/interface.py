@@ -1,0 +1,275 @@
+"""The engine's face: what the doors and the planners call. It holds the open environments, the journal and the locks.
+
+It must not know HTTP, a terminal or an alert; whoever calls it sets the Origin.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import getpass
+import random as random_module
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from typing import Any
+
+from uici.catalog import Catalog
+from uici.engine.core import Core, Sleep
+from uici.engine.environments import OpenEnvironments
+from uici.engine.execute import execute
+from uici.engine.execution import Execution
+from uici.engine.facts import gather
+from uici.engine.recover import finish, recovered
+from uici.engine.roots import operation_roots
+from uici.engine.steps import Steps, done_or_ended
+from uici.engine.validate import environment_of, locate, operation_of, parameters_of, target_of, translation_of
+from uici.engine.verdict import failed
+from uici.executor import Changed, Facts, Health, Line
+from uici.journal import Entry, Journal
+from uici.model import Clock, Evidence, Origin, Reason, Request, Resource, Result, Risk
+
+
+class UniversalInfrastructureInterface:
+    """One engine over one catalog and one journal. ``start`` before anything else, ``close`` at the end.
+
+    ``clock`` gives seconds since the epoch, ``sleep`` waits; tests own both. ``on_progress`` is told every piece of
+    evidence as it happens, with its Request's id.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        journal: Journal,
+        *,
+        clock: Clock = time.time,
+        sleep: Sleep = asyncio.sleep,
+        random: random_module.Random | None = None,
+        facts: Facts | Callable[[], Facts] | None = None,
+    ) -> None:
+        self._facts = facts
+        environments = OpenEnvironments(catalog, self._gather, clock)
+        self._core = Core(catalog, journal, environments, clock, sleep, random or random_module.SystemRandom())
+        self._recovering: dict[str, asyncio.Task[Result]] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    @property
+    def catalog(self) -> Catalog:
+        return self._core.catalog
+
+    @property
+    def journal(self) -> Journal:
+        return self._core.journal
+
+    @property
+    def on_progress(self) -> Callable[[str, Evidence], None] | None:
+        return self._core.progress
+
+    @on_progress.setter
+    def on_progress(self, listener: Callable[[str, Evidence], None] | None) -> None:
+        self._core.progress = listener
+
+    def _gather(self) -> Facts:
+        if isinstance(self._facts, Facts):
+            return self._facts
+        if self._facts is not None:
+            return self._facts()
+        self._facts = gather(paths=(str(self.catalog.path),), depends_on=self.catalog.platform.depends_on)
+        return self._facts
+
+    async def start(self) -> list[str]:
+        """Takes up what an earlier process left: gives the ids of the Requests that are being settled.
+
+        They are settled in the background, each under its target's lock, so that one stuck engine delays nobody else;
+        ``wait`` gives their Results.
+        """
+        for unsettled in await self.journal.unsettled():
+            execution = recovered(self._core, unsettled)
+            self._core.begin(execution)
+            self._recovering[execution.id] = self._spawn(finish(self._core, execution))
+        return list(self._recovering)
+
+    async def wait(self, request_id: str) -> Result | None:
+        """The Result of a Request that is being settled, or has one; None where the journal knows none."""
+        task = self._recovering.get(request_id)
+        if task is not None:
+            return await asyncio.shield(task)
+        return await self.journal.result(request_id)
+
+    async def execute(
+        self,
+        request: Request,
+        origin: Origin,
+        *,
+        incident: str | None = None,
+        seen: bool = False,
+        id: str | None = None,
+    ) -> Result:
+        """The only door to the world. ``seen``: the trouble was seen before (a runbook's ``only_if``). ``id``: the Request's,
+        where the door has promised one. Raises JournalError alone."""
+        execution = Execution(
+            id=id or self.new_id(),
+            request=request,
+            origin=origin,
+            catalog=self.catalog,
+            clock=self._core.clock,
+            progress=self._core.progress,
+            incident=incident,
+            seen=seen,
+            started=self._core.clock(),
+        )
+        return await execute(self._core, execution)
+
+    async def run(
+        self,
+        operation: str,
+        *,
+        environment: str | None = None,
+        reason: str = "",
+        dry_run: bool = False,
+        confirm: bool = False,
+        **parameters: Any,
+    ) -> Result:
+        """One Request by the library's door: origin ``library:<user of the operating system>``."""
+        request = Request(
+            operation=operation,
+            parameters=parameters,
+            environment=environment,
+            reason=reason,
+            dry_run=dry_run,
+            confirm=confirm,
+        )
+        return await self.execute(request, library_origin())
+
+    def new_id(self) -> str:
+        """An id for a Request, an incident or an escalation; sorts by time."""
+        return self._core.new_id()
+
+    def running(self) -> list[str]:
+        return list(self._core.running)
+
+    async def cancel(self, request_id: str, by: str) -> bool:
+        """Asks a running Request to stop before its next call; False where none such runs."""
+        execution = self._core.running.get(request_id)
+        if execution is None:
+            return False
+        await self._write("cancel", {"by": by}, request=request_id, incident=execution.incident)
+        execution.cancelled_by = by
+        execution.cancelled.set()
+        return True
+
+    async def pause(self, environment: str | None, by: str) -> None:
+        """Stops all automation there (None: everywhere) before its next change."""
+        await self._write("paused", {"environment": environment, "by": by})
+
+    async def resume(self, environment: str | None, by: str) -> None:
+        await self._write("resumed", {"environment": environment, "by": by})
+
+    async def reopen(self, key: str, by: str) -> None:
+        """Gives a closed target back to automation."""
+        await self._write("reopened", {"key": key, "by": by})
+
+    async def escalate(
+        self,
+        reason: str,
+        title: str,
+        message: str,
+        *,
+        environment: str | None = None,
+        incident: str | None = None,
+        request: str | None = None,
+    ) -> None:
+        """Journals a row of the outbox, with secrets redacted."""
+        await self._core.escalate(reason, title, message, environment=environment, incident=incident, request=request)
+
+    def redact(self, data: Any) -> Any:
+        """The data without the secrets that UICI knows of."""
+        return self._core.environments.redactor.data(data)
+
+    async def locate(self, environment: str, kind: str, name: str, namespace: str | None = None) -> list[Resource]:
+        """Exact matches only. Raises UnreachableError, ConfigurationError; KeyError for no such environment."""
+        place = await self._core.environments.get(environment)
+        return await locate(place, kind, name, namespace)
+
+    async def is_self(self, environment: str, resource: Resource) -> bool:
+        """Whether UICI is or needs it; True also where that cannot be told."""
+        place = await self._core.environments.get(environment)
+        identity = await self._core.environments.identity(place)
+        return identity.unknown is not None or resource in identity.resources
+
+    async def health(self) -> dict[str, Health]:
+        return await self._core.environments.health()
+
+    async def watch(self, environment: str, resources: Sequence[Resource]) -> AsyncIterator[Changed]:
+        place = await self._core.environments.get(environment)
+        async for changed in place.executor.watch(resources):
+            yield changed
+
+    async def stream(self, request: Request, origin: Origin) -> AsyncIterator[Line]:
+        """The lines of an observing operation's ``stream: true`` step, as they come. Raises EndedError's root UICIError."""
+        if "observe" not in origin.may:
+            raise failed(Reason.PERMISSION, f"{origin} may not observe")
+        operation = operation_of(self.catalog, request)
+        environment = environment_of(self.catalog, request)
+        parameters = parameters_of(self.catalog, operation, request)
+        translation = translation_of(self.catalog, operation, environment)
+        place = await self._core.environments.get(environment.name)
+        target = await target_of(place, operation, parameters)
+        roots = operation_roots(
+            parameters=parameters, target=target, environment=environment, command_id=self.new_id(), now=""
+        )
+        steps = Steps(place, self.catalog.translator, translation.dialect, roots)
+        for step in translation.steps:
+            if not steps.wanted(step):
+                continue
+            call = steps.call(step, None, operation.timeout)
+            if call.risk is not Risk.OBSERVE:
+                raise failed(Reason.EXECUTOR, f"{call.path} does more than observe")
+            if step.stream:
+                async for line in place.executor.stream(call):
+                    yield dataclasses.replace(line, text=self._core.environments.redactor.text(line.text))
+                return
+            outcome = await steps.observe(call)
+            steps.answer(step, call, done_or_ended(call, outcome))
+
+    async def replace(self, catalog: Catalog) -> None:
+        """A reload. Commands that run end by the copy that they began with."""
+        self._core.catalog = catalog
+        await self._core.environments.replace(catalog)
+        if not callable(self._facts):
+            self._facts = None
+
+    async def close(self, grace: float = 30.0) -> None:
+        """Lets running commands end for ``grace`` seconds, then stops them: what was not finished is left in the journal
+        and settled at the next start."""
+        self._core.closing = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                await self._core.idle.wait()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._core.environments.close()
+
+    async def _write(
+        self, kind: str, data: dict[str, Any], *, request: str | None = None, incident: str | None = None
+    ) -> None:
+        await self.journal.append(
+            Entry(kind=kind, data=data, request=request, incident=incident, at=self._core.clock())
+        )
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
+        task = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+def library_origin() -> Origin:
+    """The library's door: a program, under whatever user it runs; never a person."""
+    with contextlib.suppress(OSError, KeyError):
+        return Origin("library", getpass.getuser())
+    return Origin("library", "unknown")
+
+
+__all__ = ["UniversalInfrastructureInterface", "library_origin"]

@@ -1,0 +1,87 @@
+"""Locks by resource, within one process. A key is a topmost owner's (``Resource.key``); an engine's whole is exclusive.
+
+All keys of a hold are taken at once or waited for holding none, so holds cannot deadlock. Waiters are served in order
+of arrival, but one that waits for a busy key delays nobody who wants another. Must not know what is done under a lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+
+@dataclass(eq=False, slots=True)
+class Hold:
+    """What one command holds of one engine. ``keys`` None: all of it, excluding everybody else."""
+
+    engine: str
+    keys: frozenset[str] | None
+    granted: asyncio.Future[None] | None = field(default=None, repr=False)
+
+    def conflicts(self, other: Hold) -> bool:
+        if self.engine != other.engine:
+            return False
+        return self.keys is None or other.keys is None or not self.keys.isdisjoint(other.keys)
+
+
+class Locks:
+    def __init__(self) -> None:
+        self._held: list[Hold] = []
+        self._waiting: list[Hold] = []
+
+    @asynccontextmanager
+    async def hold(self, engine: str, keys: frozenset[str] | None, timeout: float) -> AsyncIterator[Hold]:
+        """Holds the keys until the block ends; raises TimeoutError after ``timeout`` seconds of waiting."""
+        hold = Hold(engine, keys)
+        await self._acquire(hold, timeout)
+        try:
+            yield hold
+        finally:
+            self._release(hold)
+
+    async def extend(self, hold: Hold, keys: frozenset[str], timeout: float) -> bool:
+        """Adds keys to a hold. True: they were free. False: everything was let go and taken anew after a wait, so
+        what was read under the old hold may be stale. Raises TimeoutError, then holding nothing."""
+        if hold.keys is None or keys <= hold.keys:
+            return True
+        wanted = Hold(hold.engine, hold.keys | keys)
+        if not any(other is not hold and wanted.conflicts(other) for other in self._held):
+            hold.keys = wanted.keys
+            return True
+        self._release(hold)
+        hold.keys = wanted.keys
+        await self._acquire(hold, timeout)
+        return False
+
+    async def _acquire(self, hold: Hold, timeout: float) -> None:
+        if not any(hold.conflicts(other) for other in (*self._held, *self._waiting)):
+            self._held.append(hold)
+            return
+        hold.granted = asyncio.get_running_loop().create_future()
+        self._waiting.append(hold)
+        try:
+            async with asyncio.timeout(timeout):
+                await hold.granted
+        except BaseException:
+            # Granted in the very moment of the timeout or cancellation: give it back.
+            if hold in self._waiting:
+                self._waiting.remove(hold)
+            self._release(hold)
+            raise
+        finally:
+            hold.granted = None
+
+    def _release(self, hold: Hold) -> None:
+        if hold in self._held:
+            self._held.remove(hold)
+        ahead: list[Hold] = []
+        for waiter in list(self._waiting):
+            if any(waiter.conflicts(other) for other in (*self._held, *ahead)):
+                ahead.append(waiter)
+                continue
+            self._waiting.remove(waiter)
+            self._held.append(waiter)
+            if waiter.granted is not None and not waiter.granted.done():
+                waiter.granted.set_result(None)

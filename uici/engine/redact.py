@@ -1,0 +1,62 @@
+"""Redaction: what an engine prints loses its secrets once, here, before anything is journaled, logged or shown.
+
+Two ways: the values that the settings' references gave, wherever they appear; and fields whose name says that they hold
+a secret (``DB_PASSWORD=…`` in a container's environment too). Must not be the only protection: reads that hand out
+secrets are ``destroy``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+HIDDEN = "[redacted]"
+
+_NAME = re.compile(
+    r"(?i)(pass(word|wd|phrase)?|secret|token|api[-_]?key|access[-_]?key|private[-_]?key|credentials?|authorization|cookie|dsn)$"
+)
+_ASSIGNMENT = re.compile(
+    r"(?i)\b([a-z0-9_.-]*(?:password|passwd|passphrase|secret|token|api[-_]?key|access[-_]?key|private[-_]?key|credential))"
+    r"(\s*[=:]\s*)(\"[^\"]*\"|'[^']*'|[^\s,;&\"']+)"
+)
+_BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[a-z0-9+/_.~=-]{8,}")
+_URL_LOGIN = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^/\s:@]*:[^/\s@]+@")
+_PEM = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
+
+
+class Redactor:
+    """``values``: secrets that are known by value; those under 4 characters are left out, they would blank ordinary text."""
+
+    def __init__(self, values: Iterable[str] = ()) -> None:
+        known = sorted({value for value in values if len(value) >= 4}, key=len, reverse=True)
+        self._known = re.compile("|".join(re.escape(value) for value in known)) if known else None
+
+    def text(self, text: str) -> str:
+        if self._known:
+            text = self._known.sub(HIDDEN, text)
+        if "=" in text or ":" in text or " " in text:
+            if "://" in text:
+                text = _URL_LOGIN.sub(rf"\1{HIDDEN}@", text)
+            if "PRIVATE KEY" in text:
+                text = _PEM.sub(HIDDEN, text)
+            text = _BEARER.sub(rf"\1 {HIDDEN}", text)
+            text = _ASSIGNMENT.sub(rf"\1\2{HIDDEN}", text)
+        return text
+
+    def data(self, data: Any) -> Any:
+        """The same data without secrets; the very same object where nothing was hidden in it."""
+        if isinstance(data, str):
+            return self.text(data)
+        if isinstance(data, dict):
+            clean = {
+                key: HIDDEN
+                if isinstance(value, str) and value and isinstance(key, str) and _NAME.search(key)
+                else self.data(value)
+                for key, value in data.items()
+            }
+            return data if all(clean[key] is data[key] for key in data) else clean
+        if isinstance(data, list | tuple):
+            items = [self.data(item) for item in data]
+            return data if all(new is old for new, old in zip(items, data, strict=True)) else items
+        return data

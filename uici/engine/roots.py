@@ -1,0 +1,62 @@
+"""What an expression sees: the roots of CATALOG.md's table, as plain data. Settings (secrets) are never among them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from uici.model import Command, Environment, Resource
+
+
+def environment_root(environment: Environment) -> dict[str, Any]:
+    return {"name": environment.name, "variables": dict(environment.variables)}
+
+
+def inventory_root(environment: Environment) -> dict[str, Any]:
+    return {
+        name: {
+            "id": service.id,
+            "labels": dict(service.labels),
+            "depends_on": list(service.depends_on),
+            "probe": service.probe,
+        }
+        for name, service in environment.services.items()
+    }
+
+
+def target_root(target: Resource, environment: Environment) -> dict[str, Any]:
+    """A Resource as expressions see it; the inventory's labels add to the engine's."""
+    service = environment.services.get(target.name)
+    data = target.to_json()
+    if service:
+        data["labels"] = {**data["labels"], **service.labels}
+    return data
+
+
+def command_roots(command: Command) -> dict[str, Any]:
+    """The roots of a translation before its first step."""
+    return operation_roots(
+        parameters=command.parameters,
+        target=command.target,
+        environment=command.environment,
+        command_id=command.id,
+        now=command.now,
+    )
+
+
+def operation_roots(
+    *,
+    parameters: Mapping[str, Any],
+    target: Resource | None,
+    environment: Environment,
+    command_id: str,
+    now: str,
+) -> dict[str, Any]:
+    return {
+        "parameters": dict(parameters),
+        "target": target_root(target, environment) if target else None,
+        "environment": environment_root(environment),
+        "inventory": inventory_root(environment),
+        "command": {"id": command_id},
+        "now": now,
+    }

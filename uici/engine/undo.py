@@ -1,0 +1,162 @@
+"""Undo: back to how it was, when a change did not help. Either the translation's ``revert`` or the operation's ``undo``.
+
+It runs only while the target is as the change left it; otherwise somebody else has moved on, and a person decides. It is
+guarded like everything else, but stopped by no brake and never undone itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from uici.catalog.expressions import render
+from uici.engine.asking import ask, with_namespace
+from uici.engine.changes import run_part
+from uici.engine.core import Core
+from uici.engine.execution import Execution
+from uici.engine.steps import Steps
+from uici.engine.validate import operation_of, target_of
+from uici.engine.verdict import EndedError
+from uici.journal import Entry
+from uici.model import Command, ExpressionError, Reason, Request, Result, Status, UnreachableError, Verification
+
+#: What changes by itself on a service that is ill; a difference there does not mean that somebody else acted.
+VOLATILE = frozenset({"state", "health", "ready", "restarts", "started_at"})
+
+Walk = Callable[[Core, Execution], Awaitable[Result]]
+
+
+async def remember(core: Core, execution: Execution, command: Command, steps: Steps) -> None:
+    """How the change left its target, for whoever undoes it later."""
+    if not (command.translation.revert or command.operation.undo) or execution.place is None:
+        return
+    try:
+        execution.left_target = await target_of(execution.place, command.operation, command.parameters)
+        if command.operation.before is not None:
+            before = command.operation.before
+            execution.left = await ask(core, execution, before.operation, before.parameters, steps.roots)
+    except (EndedError, ExpressionError, UnreachableError) as error:
+        execution.note("undo", "left", "no_answer", {"message": str(error)})
+
+
+async def undo(core: Core, execution: Execution, command: Command, steps: Steps, walk: Walk) -> dict[str, Any] | None:
+    """What came of it (``status``, ``reason``, ``request``, ``message``); None where nothing undoes this operation."""
+    if not (command.translation.revert or command.operation.undo):
+        return None
+    moved = await _moved_on(core, execution, command, steps)
+    if moved is not None:
+        outcome: dict[str, Any] = {
+            "status": "refused",
+            "reason": Reason.MOVED_ON.value,
+            "request": None,
+            "message": moved,
+        }
+    elif command.translation.revert:
+        outcome = await _revert(core, execution, command, steps)
+    else:
+        outcome = await _child(core, execution, command, steps, walk)
+    execution.note("undo", command.operation.name, outcome["status"], outcome)
+    if outcome["status"] != "done" and outcome["reason"] != Reason.MOVED_ON.value:
+        await close(core, execution, f"the undo of {command.operation.name} failed: {outcome['message']}")
+    return outcome
+
+
+async def close(core: Core, execution: Execution, why: str) -> None:
+    """Closes the target to automation until a person reopens it."""
+    place = execution.place
+    key = execution.target.key if execution.target else f"{place.engine if place else ''}|"
+    await core.journal.append(
+        Entry(
+            kind="closed",
+            data={"key": key, "reason": Reason.CLOSED.value, "message": core.environments.redactor.text(why)},
+            incident=execution.incident,
+            request=execution.id,
+            at=core.clock(),
+        )
+    )
+
+
+async def _moved_on(core: Core, execution: Execution, command: Command, steps: Steps) -> str | None:
+    if execution.left_target is None or execution.place is None:
+        return None
+    try:
+        now_target = await target_of(execution.place, command.operation, command.parameters)
+        if now_target is not None and now_target != execution.left_target:
+            return (
+                f"{execution.left_target.name} is another one now ({now_target.id[:12]}): somebody else has changed it"
+            )
+        if command.operation.before is None or not isinstance(execution.left, dict):
+            return None
+        before = command.operation.before
+        now = await ask(core, execution, before.operation, before.parameters, steps.roots)
+    except (EndedError, ExpressionError, UnreachableError) as error:
+        return f"whether it is still as it was left cannot be told: {error}"
+    was = execution.before if isinstance(execution.before, dict) else {}
+    for field, left in execution.left.items():
+        if field not in VOLATILE and was.get(field) != left and now.get(field) != left:
+            return f"{field} was left as {left!r} and is {now.get(field)!r} now: somebody else has changed it"
+    return None
+
+
+async def _revert(core: Core, execution: Execution, command: Command, steps: Steps) -> dict[str, Any]:
+    execution.calls_until = core.clock() + command.operation.timeout
+    try:
+        await run_part(core, execution, steps, "revert", command.translation.revert)
+    except EndedError as ended:
+        return {
+            "status": ended.status.value,
+            "reason": ended.reason.value,
+            "request": execution.id,
+            "message": str(ended),
+        }
+    except UnreachableError as error:
+        return {
+            "status": "failed",
+            "reason": Reason.UNREACHABLE.value,
+            "request": execution.id,
+            "message": str(error),
+        }
+    return {"status": "done", "reason": None, "request": execution.id, "message": "reverted"}
+
+
+async def _child(core: Core, execution: Execution, command: Command, steps: Steps, walk: Walk) -> dict[str, Any]:
+    definition = command.operation.undo
+    if definition is None:
+        return {"status": "failed", "reason": Reason.EXECUTOR.value, "request": None, "message": "nothing undoes it"}
+    try:
+        request = Request(
+            operation=definition.operation,
+            parameters=render(definition.parameters, steps.roots),
+            environment=command.environment.name,
+            reason=f"undo of {command.id}",
+            confirm=command.request.confirm,
+        )
+        operation = operation_of(execution.catalog, request)
+        request = with_namespace(request, operation, execution.target.namespace if execution.target else None)
+    except (EndedError, ExpressionError) as error:
+        return {"status": "failed", "reason": Reason.EXECUTOR.value, "request": None, "message": str(error)}
+    child = Execution(
+        id=core.new_id(),
+        request=request,
+        origin=execution.origin,
+        catalog=execution.catalog,
+        clock=core.clock,
+        progress=core.progress,
+        incident=execution.incident,
+        parent=execution,
+        started=core.clock(),
+        before=execution.before,
+        has_before=execution.has_before,
+        hold=execution.hold,
+    )
+    result = await walk(core, child)
+    undone = result.status is Status.DONE or (
+        # It is as before, and before it was ill: that is what an undo can give.
+        result.status is Status.UNVERIFIED and result.verification is Verification.NOT_RECOVERED
+    )
+    return {
+        "status": "done" if undone else result.status.value,
+        "reason": None if undone else (result.reason.value if result.reason else None),
+        "request": child.id,
+        "message": result.message,
+    }

@@ -1,0 +1,94 @@
+"""Verify: did it help? Three values. An observing question, asked until its expectation has held for ``stable_for``.
+
+No answer is never a pass and never a failure: it is ``inconclusive``. Woken early by the executor's ``watch``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from typing import Any
+
+from uici.catalog.expressions import condition
+from uici.engine.asking import ask
+from uici.engine.core import Core
+from uici.engine.execution import Execution
+from uici.engine.verdict import EndedError
+from uici.model import ExpressionError, UICIError, UnreachableError, Verification, Verify
+
+
+async def verify(core: Core, execution: Execution, definition: Verify, roots: Mapping[str, Any]) -> Verification:
+    """Samples are the execution's evidence. Ends at once where ``fail`` holds or the execution is cancelled."""
+    changed = asyncio.Event()
+    watcher = asyncio.ensure_future(_watch(execution, changed))
+    try:
+        return await _verify(core, execution, definition, roots, changed)
+    finally:
+        watcher.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watcher
+
+
+async def _verify(
+    core: Core, execution: Execution, definition: Verify, roots: Mapping[str, Any], changed: asyncio.Event
+) -> Verification:
+    until = core.clock() + definition.within
+    held_since: float | None = None
+    while True:
+        changed.clear()
+        verdict, seen = await _sample(core, execution, definition, roots)
+        at = core.clock()
+        execution.note("sample", definition.operation, verdict, seen)
+        if verdict == "fail":
+            return Verification.NOT_RECOVERED
+        if verdict == "holds":
+            held_since = at if held_since is None else held_since
+            if at - held_since >= definition.stable_for:
+                return Verification.RECOVERED
+            wait = min(definition.every, held_since + definition.stable_for - at)
+        else:
+            held_since = None
+            if at >= until:
+                return Verification.NOT_RECOVERED if verdict == "does_not_hold" else Verification.INCONCLUSIVE
+            wait = min(definition.every, until - at)
+        if execution.cancelled.is_set():
+            return Verification.INCONCLUSIVE
+        await _pause(core, execution, wait, changed)
+
+
+async def _sample(
+    core: Core, execution: Execution, definition: Verify, roots: Mapping[str, Any]
+) -> tuple[str, dict[str, Any]]:
+    try:
+        answer = await ask(core, execution, definition.operation, definition.parameters, roots)
+        seeing = {**roots, "answer": answer}
+        if definition.fail is not None and condition(definition.fail, seeing):
+            return "fail", {"answer": answer}
+        return ("holds" if condition(definition.expect, seeing) else "does_not_hold"), {"answer": answer}
+    except (EndedError, ExpressionError, UnreachableError) as error:
+        return "no_answer", {"message": core.environments.redactor.text(str(error))}
+
+
+async def _pause(core: Core, execution: Execution, seconds: float, changed: asyncio.Event) -> None:
+    """Until the next sample: ``seconds``, or at once when something changed or somebody cancelled."""
+    waits = [
+        asyncio.ensure_future(core.sleep(seconds)),
+        asyncio.ensure_future(changed.wait()),
+        asyncio.ensure_future(execution.cancelled.wait()),
+    ]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
+
+
+async def _watch(execution: Execution, changed: asyncio.Event) -> None:
+    if execution.place is None or execution.target is None:
+        return
+    # A watch that breaks only makes verify slower: it polls anyway.
+    with contextlib.suppress(UICIError, OSError):
+        async for _ in execution.place.executor.watch([execution.target]):
+            changed.set()
