@@ -13,7 +13,10 @@ from uici.model.words import UNENDED, IncidentState
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Try:
-    """One Request that the incident's planner made, and how it ended (short; the Result is in the journal)."""
+    """One Request that the incident's planner made, and how it ended (short; the Result is in the journal).
+
+    ``step``: index of the runbook's step; None for what was only asked (``only_if``, a dependency's state).
+    """
 
     request: str
     operation: str
@@ -21,6 +24,7 @@ class Try:
     reason: str | None
     verification: str | None
     changed: bool
+    step: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -30,6 +34,7 @@ class Try:
             "reason": self.reason,
             "verification": self.verification,
             "changed": self.changed,
+            "step": self.step,
         }
 
 
@@ -40,7 +45,7 @@ class Incident:
     ``alerts``: the newest post of each fingerprint. ``started_at``: the earliest startsAt of its alerts.
     ``watch_until``: RFC 3339; a ``watching`` incident that still fires then did not recover.
     ``previous``: id of the incident that this one follows, on the same key.
-    ``reopened``: how often a success did not last.
+    ``reopened``: how often a success did not last. ``waits_for``: id of the incident of what this target depends on.
     """
 
     id: str
@@ -61,6 +66,7 @@ class Incident:
     watch_until: str | None = None
     previous: str | None = None
     reopened: int = 0
+    waits_for: str | None = None
 
     @property
     def ended(self) -> bool:
@@ -90,6 +96,7 @@ class Incident:
             "watch_until": self.watch_until,
             "previous": self.previous,
             "reopened": self.reopened,
+            "waits_for": self.waits_for,
         }
 
     @classmethod
