@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 MONITORING = Path(__file__).parents[2] / "monitoring"
-TOKEN = "a-token-of-the-tests"  # noqa: S105  not a secret
+TOKEN = "a-token-of-the-tests"
 SHIPPED_WEBHOOK = "http://127.0.0.1:8080/webhooks/alertmanager"
 SHIPPED_MAIL = "localhost:25"
 
