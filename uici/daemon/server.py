@@ -1,0 +1,290 @@
+"""The HTTP application: one wrapper around every handler that authenticates, bounds, counts and answers errors.
+
+It must not know what a door does, and must not read a body before it knows who sends it and that it is not too large.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from aiohttp import hdrs, web
+
+from uici.daemon import tokens
+from uici.daemon.counts import Counts
+from uici.daemon.logs import logger
+from uici.daemon.problem import ProblemError, unavailable, wrong_shape
+from uici.daemon.routes import Route
+from uici.daemon.running import Running
+from uici.daemon.tokens import Caller, Tokens
+from uici.model import JournalError, UnreachableError
+
+if TYPE_CHECKING:
+    from uici.catalog import Catalog
+    from uici.daemon.watched import WatchedJournal
+    from uici.engine import UniversalInfrastructureInterface
+    from uici.journal import Journal
+
+#: Of JSON bodies at the API; the payload of a webhook is checked field by field and needs no such bound.
+DEPTH = 32
+#: Bytes of a body at the API.
+API_BODY = 256 * 1024
+_READ_SECONDS = 30.0
+
+
+@dataclass
+class Daemon:
+    """What the doors share. ``ready``: names of what is not; ``warnings``: what works but should be looked at."""
+
+    infrastructure: UniversalInfrastructureInterface
+    journal: Journal
+    watched: WatchedJournal
+    counts: Counts
+    tokens: Tokens
+    running: Running
+    wake: Callable[[], None]
+    openapi: bytes = b""
+    started: bool = False
+    stopping: bool = False
+    broken: dict[str, str] = field(default_factory=dict)
+    warnings: dict[str, str] = field(default_factory=dict)
+    listens: list[str] = field(default_factory=list)
+    streams: int = 0
+    began: float = field(default_factory=time.time)
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    health: tuple[float, Mapping[str, Any]] = (0.0, {})
+    health_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def catalog(self) -> Catalog:
+        return self.infrastructure.catalog
+
+
+def application(daemon: Daemon, routes: Sequence[Route]) -> web.Application:
+    """All routes behind the wrapper, and problem+json for whatever has none."""
+    app = web.Application(middlewares=[_errors(daemon)], handler_args={"max_line_size": 8190})
+    for route in routes:
+        app.router.add_route(
+            route.method, route.pattern, _wrapped(daemon, route), expect_handler=_expect, name=route.name
+        )
+    return app
+
+
+async def _expect(request: web.Request) -> None:
+    """Nothing yet: ``100 Continue`` is sent by ``read``, once it is known that the body is wanted."""
+
+
+def _wrapped(daemon: Daemon, route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    responses, name = daemon.counts.responses, route.name
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        request["door"] = name
+        caller = _admitted(daemon, route, request)
+        response = await route.handler(daemon, request, caller)
+        responses.add(name, str(response.status))
+        return response
+
+    return handle
+
+
+def _errors(daemon: Daemon) -> Any:
+    log = logger()
+
+    @web.middleware
+    async def errors(
+        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except ProblemError as error:
+            problem = error
+        except web.HTTPMethodNotAllowed as error:
+            allowed = ", ".join(sorted(error.allowed_methods))
+            problem = ProblemError(
+                405,
+                "method_not_allowed",
+                f"{request.method[:16]} is not offered here; this door takes {allowed}",
+                headers={"Allow": allowed},
+            )
+        except web.HTTPException as error:
+            problem = ProblemError(
+                error.status,
+                "not_found" if error.status == 404 else "http",
+                "there is nothing at this address; /api/v1/openapi.json lists what there is"
+                if error.status == 404
+                else str(error.reason),
+            )
+        except JournalError as error:
+            log.error("journal failed", problem=str(error))
+            problem = unavailable(
+                "journal", "the journal cannot be read or written now, so nothing was accepted; try again"
+            )
+        except UnreachableError as error:
+            problem = unavailable("unreachable", str(error))
+        except (ConnectionResetError, asyncio.CancelledError):
+            raise
+        except Exception:  # a door never falls: the caller gets 500 and a place to look, the log gets the traceback
+            log.exception("a door failed", method=request.method, path=request.path[:256])
+            problem = ProblemError(500, "internal", "this is an error of UICI's own; its log has the traceback")
+        door = request.get("door", "none")
+        if request.can_read_body and not request.content.at_eof():
+            problem.close = True
+        daemon.counts.responses.add(door, str(problem.status))
+        daemon.counts.refusals.add(door, problem.code)
+        log.warning(
+            "refused",
+            door=door,
+            status=problem.status,
+            code=problem.code,
+            problem=problem.detail,
+            remote=request.remote,
+            method=request.method[:16],
+        )
+        return problem.response()
+
+    return errors
+
+
+def _admitted(daemon: Daemon, route: Route, request: web.Request) -> Caller:
+    """Who calls, if this door is open to them. Raises ProblemError 401 or 403."""
+    caller = _caller(daemon, request, needed=bool(route.may))
+    if route.may and not route.may & caller.may:
+        raise ProblemError(
+            403,
+            "permission",
+            f"{caller.name} may not do this: it needs {' or '.join(sorted(route.may))}; "
+            f"platform.yml: server.tokens.{caller.name}.may gives rights",
+        )
+    if route.person and not caller.person:
+        raise ProblemError(
+            403,
+            "person",
+            f"only a person may do this and {caller.name} is not known to be one; use the command line on the daemon's "
+            "machine, or a token with `person: true`",
+        )
+    return caller
+
+
+NOBODY = Caller("nobody", frozenset(), False, "open")
+
+
+def _caller(daemon: Daemon, request: web.Request, *, needed: bool) -> Caller:
+    transport = request.transport
+    connection = transport.get_extra_info("socket") if transport is not None else None
+    local = connection is not None and connection.family == socket.AF_UNIX
+    token = tokens.bearer(request.headers.get(hdrs.AUTHORIZATION))
+    if token is not None and (daemon.tokens or local):
+        caller = daemon.tokens.caller(token)
+        if caller is not None:
+            return caller
+        if needed:
+            raise _unauthenticated("this token is not known here")
+        return NOBODY
+    if local:
+        return tokens.peer(connection)
+    if not daemon.tokens:
+        _no_browser(request)
+        return tokens.LOOPBACK
+    if needed:
+        raise _unauthenticated("a token is needed; send it as `Authorization: Bearer TOKEN`")
+    return NOBODY
+
+
+def _unauthenticated(detail: str) -> ProblemError:
+    return ProblemError(401, "unauthenticated", detail, headers={"WWW-Authenticate": 'Bearer realm="uici"'})
+
+
+def _no_browser(request: web.Request) -> None:
+    """Without tokens a page in this machine's browser could post here; its name and its headers give it away."""
+    host = request.headers.get(hdrs.HOST, "")
+    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+    if not tokens.is_loopback(name.removeprefix("[").removesuffix("]")) or hdrs.ORIGIN in request.headers:
+        raise ProblemError(
+            403,
+            "cross_site",
+            "without tokens only programs on this machine are answered, by a loopback address and not from web pages; "
+            "configure server.tokens in platform.yml",
+        )
+
+
+async def read(request: web.Request, limit: int) -> bytes:
+    """The body, at most ``limit`` bytes. Raises ProblemError 413 (without reading the rest), 415 or 400."""
+    if request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
+        raise ProblemError(415, "encoding", "compressed bodies are not read; send it plain", close=True)
+    if request.content_type != "application/json":
+        raise ProblemError(415, "media_type", "send JSON, with the header `Content-Type: application/json`", close=True)
+    length = request.content_length
+    if length is not None and length > limit:
+        raise too_large(limit)
+    if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0
+    content = request.content
+    try:
+        if length is not None and content.total_bytes >= length:
+            return await content.read(length) if length else b""
+        parts, seen = [], 0
+        async with asyncio.timeout(_READ_SECONDS):
+            async for part in content.iter_any():
+                seen += len(part)
+                if seen > limit:
+                    raise too_large(limit)
+                parts.append(part)
+        return b"".join(parts)
+    except TimeoutError:
+        raise ProblemError(400, "slow", f"the body did not arrive within {_READ_SECONDS:g} s", close=True) from None
+    except web.PayloadAccessError:
+        raise ProblemError(400, "body", "the body cannot be read", close=True) from None
+
+
+def too_large(limit: int) -> ProblemError:
+    return ProblemError(
+        413,
+        "too_large",
+        f"the body is larger than {limit} bytes; send less at once, or raise server.limits.body in platform.yml",
+        close=True,
+    )
+
+
+def loads(body: bytes) -> Any:
+    """Parsed JSON; raises ProblemError 400."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise ProblemError(400, "not_json", f"the body is not JSON: {error}") from None
+
+
+async def document(request: web.Request, limit: int = API_BODY) -> dict[str, Any]:
+    """The JSON object in the body, bounded in size and depth; raises ProblemError. No body: an empty object."""
+    if not request.body_exists:
+        return {}
+    data = loads(await read(request, limit) or b"{}")
+    if not isinstance(data, dict):
+        raise wrong_shape("$", "an object is wanted")
+    _bounded(data, "$", DEPTH)
+    return data
+
+
+def _bounded(data: Any, path: str, depth: int) -> None:
+    if isinstance(data, dict | list):
+        if not depth:
+            raise wrong_shape(path[:200], f"nested deeper than {DEPTH}")
+        items = data.items() if isinstance(data, dict) else enumerate(data)
+        for key, value in items:
+            if isinstance(value, dict | list):
+                _bounded(value, f"{path}.{key}" if isinstance(key, str) else f"{path}[{key}]", depth - 1)
+
+
+def answer(data: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    """JSON. What orjson does not take (integers over 64 bits in an engine's answer) json does."""
+    try:
+        body = orjson.dumps(data)
+    except TypeError:
+        body = json.dumps(data, default=str).encode()
+    return web.Response(body=body, status=status, content_type="application/json", headers=headers)

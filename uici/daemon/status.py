@@ -1,0 +1,128 @@
+"""``/healthz``, ``/readyz`` and ``/metrics``: alive, able to work, and counted. Nothing here changes anything."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from uici import __version__
+from uici.daemon import metrics
+from uici.daemon.server import Daemon, answer
+from uici.daemon.tokens import Caller
+from uici.executor import Health
+from uici.model import JournalError, rfc3339
+
+_HEALTH_AGE = 5.0
+_HEALTH_SECONDS = 3.0
+
+
+async def get_healthz(daemon: Daemon, request: web.Request, caller: Caller) -> web.Response:
+    return answer({"alive": True})
+
+
+async def get_readyz(daemon: Daemon, request: web.Request, caller: Caller) -> web.Response:
+    """503 while something keeps it from its work. Names only to who may observe."""
+    not_ready, warnings = await readiness(daemon)
+    said: dict[str, Any] = {"ready": not not_ready}
+    if "observe" in caller.may:
+        said |= {"not_ready": not_ready, "warnings": warnings}
+    return answer(said, 200 if not not_ready else 503)
+
+
+async def readiness(daemon: Daemon) -> tuple[dict[str, str], dict[str, str]]:
+    """What keeps it from its work, and what works but should be looked at; each name -> problem and cure."""
+    not_ready, warnings = dict(daemon.broken), dict(daemon.warnings)
+    if daemon.stopping:
+        not_ready["daemon"] = "it is stopping"
+    elif not daemon.started:
+        not_ready["engine"] = "it is starting: environments are opened and doubts settled"
+    if daemon.watched.failure:
+        not_ready["journal"] = daemon.watched.failure
+    try:
+        waiting = await daemon.journal.waiting_count()
+        if waiting >= daemon.catalog.platform.waiting:
+            not_ready["waiting"] = f"{waiting} alerts and incidents wait (server.limits.waiting)"
+        for environment, by in (await daemon.journal.paused()).items():
+            warnings[f"paused {environment or 'everywhere'}"] = f"by {by}; `uici resume` lets automation go on"
+    except JournalError as error:
+        not_ready["journal"] = str(error)
+    if daemon.started and not daemon.stopping:
+        health = await healths(daemon)
+        down = {f"environment {name}": one.message for name, one in health.items() if not one.ok}
+        # One engine that is down must not take the daemon out of service for the others.
+        (not_ready if down and len(down) == len(health) else warnings).update(down)
+    return not_ready, warnings
+
+
+async def healths(daemon: Daemon) -> Mapping[str, Health]:
+    """Of each environment, at most some seconds old, so that nobody can make UICI pester an engine."""
+    async with daemon.health_lock:
+        at, known = daemon.health
+        if not known or time.monotonic() - at > _HEALTH_AGE:
+            try:
+                async with asyncio.timeout(_HEALTH_SECONDS):
+                    known = await daemon.infrastructure.health()
+            except TimeoutError:
+                known = {
+                    name: known.get(name) or Health(ok=False, message=f"no answer within {_HEALTH_SECONDS:g} s")
+                    for name in daemon.catalog.environments
+                }
+            daemon.health = (time.monotonic(), known)
+        return known
+
+
+async def get_metrics(daemon: Daemon, request: web.Request, caller: Caller) -> web.Response:
+    journal = daemon.journal
+    numbers: dict[str, tuple[str, metrics.Values]] = {
+        "uici_outbox_waiting": ("Escalations that wait for delivery.", {(): float(await journal.outbox_size())}),
+        "uici_alerts_waiting": ("Alerts and open incidents that wait.", {(): float(await journal.waiting_count())}),
+        "uici_closed_targets": ("Targets closed to automation.", {(): float(len(await journal.closed_keys()))}),
+        "uici_paused": ("1 where automation is paused (environments or everywhere).", _paused(await journal.paused())),
+        "uici_requests_running": ("Requests of the API that run.", {(): float(len(daemon.running))}),
+        "uici_journal_seq": ("The last entry's seq.", {(): float(await journal.size())}),
+        "uici_journal_ok": ("0 after an append failed.", {(): 0.0 if daemon.watched.failure else 1.0}),
+        "uici_ready": (
+            "1 when able to work, but for what the engines say.",
+            {(): float(daemon.started and not daemon.broken)},
+        ),
+        "uici_warnings": ("What /readyz warns of.", {(): float(len(daemon.warnings))}),
+    }
+    gauges = [
+        metrics.Gauge(name, help, lambda v=values: v)
+        for name, (help, values) in numbers.items()
+        if name != "uici_paused"
+    ]
+    gauges.append(
+        metrics.Gauge("uici_paused", numbers["uici_paused"][0], lambda: numbers["uici_paused"][1], ("environment",))
+    )
+    if daemon.started:
+        up = {(name,): float(one.ok) for name, one in (await healths(daemon)).items()}
+        gauges.append(metrics.Gauge("uici_environment_up", "1 where the engine answers.", lambda: up, ("environment",)))
+    return web.Response(body=daemon.counts.text(*gauges), headers={"Content-Type": metrics.CONTENT_TYPE})
+
+
+def _paused(paused: Mapping[str | None, str]) -> metrics.Values:
+    return {(name or "*",): 1.0 for name in paused} or {("*",): 0.0}
+
+
+async def get_status(daemon: Daemon, request: web.Request, caller: Caller) -> web.Response:
+    """What `uici doctor` wants to know of a daemon."""
+    not_ready, warnings = await readiness(daemon)
+    return answer(
+        {
+            "version": __version__,
+            "pid": os.getpid(),
+            "started_at": rfc3339(daemon.began),
+            "listens": daemon.listens,
+            "catalog": {"path": str(daemon.catalog.path), "digest": daemon.catalog.digest},
+            "caller": {"name": caller.name, "person": caller.person, "may": sorted(caller.may)},
+            "ready": not not_ready,
+            "not_ready": not_ready,
+            "warnings": warnings,
+        }
+    )

@@ -1,0 +1,101 @@
+"""``POST /webhooks/alertmanager``: alerts in. 2xx only after the journal's append returned; 503 when saturated.
+
+It must not look for a target, choose a runbook or act: the worker does, from the journal.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from uici.daemon import alertmanager
+from uici.daemon.incidents import environment_of
+from uici.daemon.problem import ProblemError, unavailable, wrong_shape
+from uici.daemon.server import Daemon, answer, loads, read
+from uici.daemon.storm import storm
+from uici.daemon.tokens import Caller
+from uici.journal import Entry
+from uici.model import Alert, Environment
+
+if TYPE_CHECKING:
+    from uici.catalog import Catalog
+
+SOURCE = "alertmanager"
+
+
+async def post_alertmanager(daemon: Daemon, request: web.Request, caller: Caller) -> web.Response:
+    platform = daemon.catalog.platform
+    waiting = await daemon.journal.waiting_count()
+    if waiting >= platform.waiting or daemon.stopping:
+        raise unavailable(
+            "saturated" if not daemon.stopping else "stopping",
+            f"{waiting} alerts and incidents wait already (server.limits.waiting in platform.yml); send it again",
+        )
+    try:
+        body = await read(request, platform.body)
+    except ProblemError as error:
+        if error.status == 413:
+            await storm(
+                daemon.journal, f"a post of {caller.name} was larger than {platform.body} bytes and was not read"
+            )
+        raise
+    payload = loads(body)
+    try:
+        post = alertmanager.parse(payload)
+    except alertmanager.PayloadError as error:
+        raise wrong_shape(error.path, error.message) from None
+    if len(post.alerts) + len(post.refused) > platform.alerts_per_post:
+        await storm(
+            daemon.journal,
+            f"a post of {caller.name} had {len(post.alerts) + len(post.refused)} alerts, more than the "
+            f"{platform.alerts_per_post} of server.limits.alerts_per_post; none was taken",
+        )
+        raise ProblemError(
+            413,
+            "too_many_alerts",
+            f"more than {platform.alerts_per_post} alerts in one post; group them by more labels in Alertmanager, "
+            "or raise server.limits.alerts_per_post in platform.yml",
+        )
+    entries = _entries(daemon.catalog, post)
+    if entries:
+        await daemon.journal.append(*entries)
+    if post.truncated:
+        await storm(
+            daemon.journal,
+            f"Alertmanager left {post.truncated} alerts out of a group for {post.receiver!r} (its max_alerts); "
+            "they are not known here",
+        )
+    if post.alerts:
+        daemon.wake()
+    refused = [{"path": one.path, "message": one.message} for one in post.refused]
+    if refused and not post.alerts:
+        raise ProblemError(
+            422, "schema", "no alert of this post has the right shape; each is recorded as refused", errors=refused
+        )
+    return answer({"accepted": len(post.alerts), "refused": refused})
+
+
+def _entries(catalog: Catalog, post: alertmanager.Post) -> list[Entry]:
+    environments = catalog.environments
+    entries = [
+        Entry(
+            kind="alert",
+            data={"alert": alert.to_json(), "environment": _environment(alert, environments), "source": SOURCE},
+        )
+        for alert in post.alerts
+    ]
+    entries += [
+        Entry(
+            kind="alert_refused",
+            data={"alert": one.alert, "reason": "schema", "message": one.message, "path": one.path},
+        )
+        for one in post.refused
+    ]
+    return entries
+
+
+def _environment(alert: Alert, environments: Any) -> str | None:
+    """None: not exactly one; the worker escalates it with the reason."""
+    found = environment_of(alert, environments)
+    return found.name if isinstance(found, Environment) else None
