@@ -1,0 +1,194 @@
+"""The syntax tree of a compiled expression, read from ``Expression.serialize()``. Pure; no package carries its messages.
+
+The numbers are those of https://github.com/google/cel-spec (``cel/expr/syntax.proto``, ``checked.proto``), of which only
+the few that are read here are named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+#: What extensions call their functions by (``optional.of(x)``); no root and no ``as`` may have such a name.
+NAMESPACES = frozenset({"base64", "cel", "math", "optional", "proto", "strings"})
+_CHECKED = b"type.googleapis.com/cel.expr.CheckedExpr"
+
+
+@dataclass(slots=True)
+class Expr:
+    """One node. ``kind``: const, ident, select, call, list, struct, comprehension.
+
+    ``name``: of an ident, a select's field, a call's function, a comprehension's variable. ``parts``: operands in order
+    (a call's receiver first, where it has one). ``value``: of a const (text, number, boolean, None). ``offset``: in code points.
+    """
+
+    id: int
+    kind: str = ""
+    name: str = ""
+    value: Any = None
+    parts: list[Expr] = field(default_factory=list)
+    has: bool = False
+    receiver: bool = False
+    accumulator: str = ""
+    offset: int = 0
+
+
+@dataclass(slots=True)
+class Tree:
+    """``types``: a message type's name by the id of the expression that has it; empty where it was not type-checked."""
+
+    root: Expr
+    types: dict[int, str]
+
+    def walk(self) -> Iterator[Expr]:
+        """Every expression, parents before their operands."""
+        waiting = [self.root]
+        while waiting:
+            one = waiting.pop()
+            yield one
+            waiting.extend(reversed(one.parts))
+
+
+def tree(serialized: bytes) -> Tree:
+    """Of ``Expression.serialize()``, type-checked or not."""
+    any_ = dict(_fields(serialized))
+    body, is_checked = any_[2], any_[1] == _CHECKED
+    types: dict[int, str] = {}
+    positions: dict[int, int] = {}
+    root = Expr(0)
+    for number, value in _fields(body):
+        if number == (4 if is_checked else 2):
+            root = _expr(value)
+        elif number == (5 if is_checked else 3):
+            for inner, entry in _fields(value):
+                if inner == 4:
+                    pair = dict(_fields(entry))
+                    positions[pair.get(1, 0)] = pair.get(2, 0)
+        elif is_checked and number == 3:
+            pair = dict(_fields(value))
+            kind = dict(_fields(pair.get(2, b"")))
+            if 9 in kind:
+                types[pair.get(1, 0)] = kind[9].decode()
+    made = Tree(root, types)
+    for one in made.walk():
+        one.offset = positions.get(one.id, 0)
+    return made
+
+
+def free_names(serialized: bytes) -> frozenset[str]:
+    """The names that an expression reads and does not bind itself."""
+    found: set[str] = set()
+    waiting: list[tuple[Expr, frozenset[str]]] = [(tree(serialized).root, frozenset())]
+    while waiting:
+        one, bound = waiting.pop()
+        if one.kind == "ident" and one.name not in bound:
+            found.add(one.name.removeprefix("."))
+        if one.kind == "comprehension":
+            # The range and the start of the accumulator are outside of the variables' scope.
+            outer, inner = one.parts[:2], one.parts[2:]
+            waiting.extend((part, bound) for part in outer)
+            bound = bound | {one.name, one.accumulator}
+            waiting.extend((part, bound) for part in inner)
+        else:
+            space = one.receiver and one.parts[0].kind == "ident" and one.parts[0].name in NAMESPACES
+            waiting.extend((part, bound) for part in one.parts[1 if space else 0 :])
+    return frozenset(found)
+
+
+def _expr(data: bytes) -> Expr:
+    made = Expr(0)
+    for number, value in _fields(data):
+        if number == 2:
+            made.id = value
+        elif number == 3:
+            made.kind, made.value = "const", _constant(value)
+        elif number == 4:
+            made.kind, made.name = "ident", _text(dict(_fields(value)).get(1, b""))
+        elif number == 5:
+            made.kind = "select"
+            for inner, one in _fields(value):
+                if inner == 1:
+                    made.parts.append(_expr(one))
+                elif inner == 2:
+                    made.name = _text(one)
+                elif inner == 3:
+                    made.has = bool(one)
+        elif number == 6:
+            made.kind = "call"
+            for inner, one in _fields(value):
+                if inner == 2:
+                    made.name = _text(one)
+                else:
+                    made.receiver |= inner == 1
+                    made.parts.append(_expr(one))
+        elif number == 7:
+            made.kind = "list"
+            made.parts.extend(_expr(one) for inner, one in _fields(value) if inner == 1)
+        elif number == 8:
+            made.kind = "struct"
+            for inner, entry in _fields(value):
+                if inner == 2:
+                    made.parts.extend(_expr(one) for part, one in _fields(entry) if part in (3, 4))
+        elif number == 9:
+            _comprehension(made, value)
+    return made
+
+
+def _comprehension(made: Expr, data: bytes) -> None:
+    made.kind = "comprehension"
+    for number, value in _fields(data):
+        if number == 1:
+            made.name = _text(value)
+        elif number == 3:
+            made.accumulator = _text(value)
+        elif number in (2, 4, 5, 6, 7):
+            made.parts.append(_expr(value))
+
+
+def _constant(data: bytes) -> Any:
+    for number, value in _fields(data):
+        if number == 1:
+            return None
+        if number == 2:
+            return bool(value)
+        if number == 3:
+            return value - (1 << 64) if value >> 63 else value
+        if number == 6:
+            return _text(value)
+        return ...  # an unsigned number, a double or bytes: never compared with an enum
+    return None
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "replace")
+
+
+def _fields(data: bytes) -> Iterator[tuple[int, Any]]:
+    """Number and value (an integer, or bytes) of each field of a protobuf message."""
+    at = 0
+    while at < len(data):
+        tag, at = _varint(data, at)
+        wire = tag & 7
+        if wire == 0:
+            value, at = _varint(data, at)
+            yield tag >> 3, value
+        elif wire == 2:
+            length, at = _varint(data, at)
+            yield tag >> 3, data[at : at + length]
+            at += length
+        else:
+            width = 8 if wire == 1 else 4
+            yield tag >> 3, data[at : at + width]
+            at += width
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+        shift += 7

@@ -1,0 +1,261 @@
+"""CEL at run time, behind this one module: compiled against maps, cached, given only the roots that are read.
+
+Its traps: a missing key is an ERROR value and truthy, so every value's type is asked; text would be cut short at a NUL
+(``"web\\0x" == "web"``), so CEL sees U+FFFD in its place; very deep data would crash the process, so it is refused before;
+comprehensions stop at 10,000 steps, so lists are built item by item here. Nothing here reads files, the clock or the environment.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Iterable, Mapping
+from functools import cache, lru_cache
+from typing import Any
+
+import orjson
+
+from uici.catalog import checked, functions, templates
+from uici.model import ExpressionError, rfc3339
+
+#: CEL takes plain dicts, lists and scalars only; everything else is copied to such first.
+_PLAIN = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_SUBCLASS
+
+
+def evaluate(source: str, roots: Mapping[str, Any]) -> Any:
+    """The plain value (JSON-like) of bare CEL; a missing root or key, or any error value, raises ExpressionError."""
+    names = templates.path(source)
+    if names is not None:
+        return _lookup(source, names, roots)
+    return _run(source, roots)
+
+
+def condition(source: str, roots: Mapping[str, Any]) -> bool:
+    """Exactly true or false; anything else raises ExpressionError."""
+    value = evaluate(source, roots)
+    if value is True or value is False:
+        return value
+    raise ExpressionError(f"condition {_short(source)} gave {_kind(value)}; it must give true or false")
+
+
+def render(template: Any, roots: Mapping[str, Any]) -> Any:
+    """A template, however deep, with every ``${…}`` filled in; raises ExpressionError.
+
+    A scalar that is exactly one ``${…}`` keeps the value's type. A mapping of ``each`` and ``item`` (and ``where``) is a
+    list, built item by item.
+    """
+    if isinstance(template, str):
+        return _text(template, roots)
+    if isinstance(template, Mapping):
+        if is_list(template):
+            return _items(template, roots)
+        return {key: render(value, roots) for key, value in template.items()}
+    if isinstance(template, (list, tuple)):
+        return [render(value, roots) for value in template]
+    return template
+
+
+def is_list(template: Mapping[str, Any]) -> bool:
+    """Whether a mapping of a template stands for a list: ``each`` and ``item``, perhaps ``where``, and nothing else."""
+    return "each" in template and "item" in template and template.keys() <= {"each", "where", "item"}
+
+
+def reads(source: str) -> frozenset[str]:
+    """The roots that bare CEL reads; raises ExpressionError where it does not parse."""
+    names = templates.path(source)
+    return frozenset(names[:1]) if names else _reads(source)
+
+
+def template_reads(template: Any) -> frozenset[str]:
+    """The roots that a template reads; ``item`` of its own lists is left out."""
+    found: set[str] = set()
+    if isinstance(template, str):
+        for part in templates.parse(template):
+            if isinstance(part, templates.Part):
+                found |= reads(part.source)
+    elif isinstance(template, Mapping):
+        if is_list(template):
+            inner = template_reads(template["item"])
+            inner |= reads(template["where"]) if "where" in template else frozenset()
+            found |= (inner - {"item"}) | template_reads(template["each"])
+        else:
+            for value in template.values():
+                found |= template_reads(value)
+    elif isinstance(template, (list, tuple)):
+        for value in template:
+            found |= template_reads(value)
+    return frozenset(found)
+
+
+def problem_of(error: Exception) -> str:
+    """What CEL's compiler said, in one line without its status words."""
+    text = str(error).split("\n", 1)[0]
+    for noise in ("INVALID_ARGUMENT: ", "ERROR: ", "CANCELLED: "):
+        text = text.removeprefix(noise)
+    return text.removesuffix(" [CANCELLED]")
+
+
+def _text(template: str, roots: Mapping[str, Any]) -> Any:
+    parts = templates.parse(template)
+    if len(parts) == 1:
+        return parts[0] if isinstance(parts[0], str) else evaluate(parts[0].source, roots)
+    return "".join(part if isinstance(part, str) else _as_text(part.source, roots) for part in parts)
+
+
+def _as_text(source: str, roots: Mapping[str, Any]) -> str:
+    value = evaluate(source, roots)
+    if isinstance(value, str):
+        return value
+    if value is True or value is False:
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return repr(value)
+    raise ExpressionError(
+        f"${{{_short(source)}}} inside a text gave {_kind(value)}; only text, numbers and booleans fit"
+    )
+
+
+def _items(template: Mapping[str, Any], roots: Mapping[str, Any]) -> list[Any]:
+    many = render(template["each"], roots)
+    if not isinstance(many, list):
+        raise ExpressionError(f"each: {_short(str(template['each']))} gave {_kind(many)}; it must give a list")
+    where, item = template.get("where"), template["item"]
+    built = []
+    inner = dict(roots)
+    for one in many:
+        inner["item"] = one
+        if where is None or condition(where, inner):
+            built.append(render(item, inner))
+    return built
+
+
+def _lookup(source: str, names: tuple[str, ...], roots: Mapping[str, Any]) -> Any:
+    value: Any = roots
+    for depth, name in enumerate(names):
+        if not isinstance(value, Mapping) or name not in value:
+            where = ".".join(names[:depth]) or "the roots"
+            raise ExpressionError(f"{_short(source)}: there is no {name!r} in {where}{_there(value)}")
+        value = value[name]
+    return value
+
+
+def _there(value: Any) -> str:
+    if not isinstance(value, Mapping):
+        return f", which is {_kind(value)}"
+    return f"; there are: {', '.join(sorted(map(str, value))[:12]) or 'none'}"
+
+
+def _run(source: str, roots: Mapping[str, Any]) -> Any:
+    wanted = _reads(source)
+    data = {name: roots[name] for name in wanted if name in roots}
+    if len(data) < len(wanted):
+        missing = ", ".join(sorted(wanted - data.keys()))
+        raise ExpressionError(f"{_short(source)} reads {missing}, which is not given here{_there(roots)}")
+    try:
+        value = _compiled(source, wanted).eval(data=_fit(data))
+        kind = value.type().name()
+        plain = value.plain_value() if kind != "OPTIONAL_TYPE" else None
+    except (RuntimeError, TypeError, ValueError, OverflowError, SystemError) as error:
+        raise ExpressionError(f"{_short(source)}: {problem_of(error)}") from None
+    if kind == "ERROR":
+        raise ExpressionError(f"{_short(source)}: {_reason(plain)}")
+    return _plain(plain, source)
+
+
+def _fit(data: dict[str, Any]) -> dict[str, Any]:
+    """The data as CEL can be given it; raises ExpressionError for what it would choke on."""
+    try:
+        text = orjson.dumps(data, option=_PLAIN)
+    except (TypeError, ValueError) as error:  # orjson's own errors: surrogates, depth, sizes, foreign types
+        if "serializable" not in str(error):
+            raise ExpressionError(f"data that an expression cannot be given: {error}") from None
+        data = _copied(data, 0)
+        text = orjson.dumps(data)
+    return _copied(data, 0) if b"\\u0000" in text else data
+
+
+def _copied(value: Any, depth: int) -> Any:
+    if depth > 200:
+        raise ExpressionError("data that an expression cannot be given: it is nested too deep")
+    if isinstance(value, Mapping):
+        return {_copied(str(key), depth): _copied(one, depth + 1) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_copied(one, depth + 1) for one in value]
+    if isinstance(value, str):
+        return str(value).replace("\0", "\ufffd")
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    raise ExpressionError(f"data that an expression cannot be given: {type(value).__name__}")
+
+
+def _plain(value: Any, source: str) -> Any:
+    """JSON-like data of what CEL gave: times as RFC 3339 text, durations as ``300s``."""
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        if math.isfinite(value):
+            return value
+        raise ExpressionError(f"{_short(source)} gave {value}, which is no number")
+    if isinstance(value, list):
+        return [_plain(one, source) for one in value]
+    if isinstance(value, dict):
+        return {key if isinstance(key, str) else _key(key, source): _plain(one, source) for key, one in value.items()}
+    if isinstance(value, datetime.datetime):
+        return rfc3339(value.timestamp())
+    if isinstance(value, datetime.timedelta):
+        return f"{value.total_seconds():.9f}".rstrip("0").rstrip(".") + "s"
+    raise ExpressionError(f"{_short(source)} gave {_kind(value)}, which JSON cannot say")
+
+
+def _key(key: Any, source: str) -> str:
+    raise ExpressionError(f"{_short(source)} gave a map with the key {key!r}; keys must be text")
+
+
+def _reason(text: Any) -> str:
+    _, _, message = str(text).partition(": ")
+    return message or str(text)
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "null"
+    names = {bool: "a boolean", int: "an integer", float: "a number", str: "text", list: "a list", dict: "a map"}
+    return names.get(type(value), type(value).__name__)
+
+
+def _short(source: str) -> str:
+    source = " ".join(source.split())
+    return source if len(source) <= 120 else source[:117] + "..."
+
+
+@cache
+def _library() -> tuple[Any, list[Any], list[Any]]:
+    return functions.library()
+
+
+def environment(variables: Iterable[tuple[str, Any]], pool: Any = None) -> Any:
+    """A CEL environment with the extensions and functions of every expression here; ``cel.Type`` of each variable."""
+    cel, extensions, added = _library()
+    return cel.NewEnv(descriptor_pool=pool, variables=dict(variables), extensions=extensions, functions=added)
+
+
+@lru_cache(maxsize=256)
+def _environment(names: frozenset[str]) -> Any:
+    cel = _library()[0]
+    return environment((name, cel.Type.DYN) for name in names)
+
+
+@lru_cache(maxsize=2048)
+def _compiled(source: str, names: frozenset[str]) -> Any:
+    return _environment(names).compile(source)
+
+
+@lru_cache(maxsize=4096)
+def _reads(source: str) -> frozenset[str]:
+    if "\0" in source:
+        raise ExpressionError("an expression may not hold a NUL character")
+    try:
+        compiled = _environment(frozenset()).compile(source, disable_check=True)
+        return checked.free_names(compiled.serialize())
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise ExpressionError(f"{_short(source)}: {problem_of(error)}") from None

@@ -1,0 +1,119 @@
+"""What CEL has here beside its standard: extensions, ``quantity`` and ``logPatterns``. Pure functions of their input."""
+
+from __future__ import annotations
+
+import math
+import re
+from decimal import Decimal
+from typing import Any
+
+_QUANTITY = re.compile(r"([+-]?(?:\d+(?:\.\d*)?|\.\d+))(?:([eE][+-]?\d+)|(Ki|Mi|Gi|Ti|Pi|Ei|m|k|M|G|T|P|E))?", re.ASCII)
+_SUFFIXES = {
+    "m": Decimal("0.001"),
+    **{name: Decimal(1000) ** power for power, name in enumerate(("k", "M", "G", "T", "P", "E"), 1)},
+    **{name: Decimal(1024) ** power for power, name in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), 1)},
+}
+
+#: Named patterns of what goes wrong, in the order in which they are tried; a line counts for the first that fits.
+PATTERNS: tuple[tuple[str, str], ...] = (
+    (
+        "out_of_memory",
+        r"(?i)out of memory|cannot allocate memory|oom[-_ ]?kill|outofmemoryerror|std::bad_alloc|heap out of memory",
+    ),
+    ("disk_full", r"(?i)no space left on device|disk (?:is )?full|enospc|disk quota exceeded"),
+    ("port_in_use", r"(?i)address already in use|eaddrinuse|port (?:\d+ )?is already (?:in use|allocated)"),
+    (
+        "bad_release",
+        r"(?i)modulenotfounderror|importerror|cannot find module|classnotfoundexception|nosuchmethod(?:error|exception)"
+        r"|undefined symbol|exec format error|executable file not found|symbol lookup error|unknown (?:flag|option)"
+        r"|unrecognized (?:arguments|option)|no such table|pending migrations?|unsupported (?:schema|config) version",
+    ),
+    (
+        "connection_refused",
+        r"(?i)connection refused|econnrefused|could not connect to|no route to host|connect: timed out",
+    ),
+    ("permission_denied", r"(?i)permission denied|eacces|operation not permitted|access is denied"),
+    (
+        "panic",
+        r"(?i)\bpanic(?:ked)?\b|segmentation fault|sigsegv|core dumped|fatal (?:error|exception)|traceback \(most recent",
+    ),
+)
+
+MOST_LINES = 10_000
+LONGEST_LINE = 4096
+
+
+def quantity(text: str) -> int:
+    """Bytes (or units) of a Kubernetes quantity, rounded up: ``128Mi``, ``1.5G``, ``100``; raises ValueError."""
+    found = _QUANTITY.fullmatch(text)
+    if not found:
+        raise ValueError(f"{text[:64]!r} is not a quantity such as 128Mi or 1.5G")
+    number = Decimal(found[1] + (found[2] or ""))
+    if number.adjusted() > 20:
+        raise ValueError(f"{text[:64]!r} is more than 64 bits can hold")
+    value = math.ceil(number * _SUFFIXES[found[3]] if found[3] else number)
+    if not -(2**63) <= value < 2**63:
+        raise ValueError(f"{text[:64]!r} is more than 64 bits can hold")
+    return value
+
+
+def log_patterns(lines: list[Any]) -> list[dict[str, Any]]:
+    """What lines of a log say, most frequent first: ``{name, template, count}``.
+
+    ``name``: of a named pattern (``PATTERNS``), or empty; ``template``: the common text of such lines. At most 10,000 lines
+    of 4,096 characters are looked at, the newest (last) ones.
+    """
+    from drain3 import TemplateMiner
+    from drain3.template_miner_config import TemplateMinerConfig
+
+    config = TemplateMinerConfig()
+    config.profiling_enabled = False
+    config.drain_max_clusters = 200
+    miner = TemplateMiner(config=config)
+    named = [(name, re.compile(pattern)) for name, pattern in PATTERNS]
+    counts: dict[tuple[str, int], int] = {}
+    for line in lines[-MOST_LINES:]:
+        text = str(line)[:LONGEST_LINE].strip()
+        if text:
+            name = next((name for name, pattern in named if pattern.search(text)), "")
+            key = (name, int(miner.add_log_message(text)["cluster_id"]))
+            counts[key] = counts.get(key, 0) + 1
+    templates = {cluster.cluster_id: cluster.get_template() for cluster in miner.drain.clusters}
+    ordered = sorted(counts.items(), key=lambda one: (not one[0][0], -one[1], one[0]))
+    return [
+        {"name": name, "template": templates.get(cluster, ""), "count": count}
+        for (name, cluster), count in ordered[:100]
+    ]
+
+
+def library() -> tuple[Any, list[Any], list[Any]]:
+    """The cel module, its extensions and the added functions; imported here, so that nothing pays that does not ask."""
+    from cel_expr_python import cel
+    from cel_expr_python.ext import ext_bindings, ext_encoders, ext_math, ext_optional, ext_strings
+
+    kinds = cel.Type
+    extensions = [
+        ext_bindings.ExtBindings(),
+        ext_encoders.ExtEncoders(),
+        ext_math.ExtMath(),
+        ext_optional.ExtOptional(),
+        ext_strings.ExtStrings(),
+    ]
+    added = [
+        cel.FunctionDecl(
+            "quantity",
+            [cel.Overload("quantity_string", return_type=kinds.INT, parameters=[kinds.STRING], impl=quantity)],
+        ),
+        cel.FunctionDecl(
+            "logPatterns",
+            [
+                cel.Overload(
+                    "log_patterns_list",
+                    return_type=kinds.List(kinds.Map(kinds.STRING, kinds.DYN)),
+                    parameters=[kinds.List(kinds.STRING)],
+                    impl=log_patterns,
+                )
+            ],
+        ),
+    ]
+    return cel, extensions, added

@@ -1,0 +1,97 @@
+"""Text with ``${…}``: where the expressions in it begin and end. Pure; what an expression means is not known here.
+
+``$${`` is a literal ``${``. A brace or quote inside a CEL string does not end the expression.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from uici.model import ExpressionError
+
+_PATH = re.compile(r"\s*([A-Za-z_]\w*)((?:\.[A-Za-z_]\w*)*)\s*", re.ASCII)
+_OPENING = re.compile(r"\$\$\{|\$\{")
+_INSIDE = re.compile(r'[rR]?[bB]?[rR]?("""|\'\'\'|"|\')|//|[{}]')
+_CONSTANTS = frozenset({"true", "false", "null", "in"})
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One ``${…}``. ``offset``: of its source within the template, in characters."""
+
+    source: str
+    offset: int
+
+
+@lru_cache(maxsize=4096)
+def parse(template: str) -> tuple[str | Part, ...]:
+    """Literal texts and expressions, in order; raises ExpressionError for a ``${`` without its end."""
+    if "${" not in template:
+        return (template,) if template else ()
+    parts: list[str | Part] = []
+    literal, at = "", 0
+    while opening := _OPENING.search(template, at):
+        literal += template[at : opening.start()]
+        if opening[0] == "$${":
+            literal, at = literal + "${", opening.end()
+            continue
+        end = _end(template, opening.end())
+        if literal:
+            parts.append(literal)
+        source = template[opening.end() : end]
+        if not source.strip():
+            raise ExpressionError(f"{template[:80]!r} holds an empty ${{}}; write an expression, or $${{ for the text")
+        parts.append(Part(source, opening.end()))
+        literal, at = "", end + 1
+    literal += template[at:]
+    if literal:
+        parts.append(literal)
+    return tuple(parts)
+
+
+def expression(template: str) -> Part | None:
+    """The expression of a template that is exactly one ``${…}``, else None."""
+    parts = parse(template)
+    return parts[0] if len(parts) == 1 and isinstance(parts[0], Part) else None
+
+
+@lru_cache(maxsize=4096)
+def path(source: str) -> tuple[str, ...] | None:
+    """The names of a plain path (``pods.items``), which needs no CEL; None for every other expression."""
+    found = _PATH.fullmatch(source)
+    if not found or found[1] in _CONSTANTS:
+        return None
+    names = (found[1], *found[2].split(".")[1:])
+    return None if _CONSTANTS.intersection(names) else names
+
+
+def _end(template: str, at: int) -> int:
+    depth, start = 0, at
+    while found := _INSIDE.search(template, at):
+        at = found.end()
+        if found[0] == "//":
+            break  # CEL's comment runs to the line's end and would swallow the brace
+        if found[1]:
+            at = _string_end(template, found)
+        elif found[0] == "{":
+            depth += 1
+        elif depth:
+            depth -= 1
+        else:
+            return found.start()
+    raise ExpressionError(
+        f"{template[max(0, start - 2) :][:80]!r} is not closed; end it with }}, or write $${{ for a literal ${{"
+    )
+
+
+def _string_end(template: str, found: re.Match[str]) -> int:
+    quote = found[1]
+    raw = "r" in found[0].lower()[: -len(quote)]
+    at = found.end()
+    while at < len(template):
+        if template.startswith(quote, at):
+            return at + len(quote)
+        at += 2 if template[at] == "\\" and not raw else 1
+    return at

@@ -1,0 +1,45 @@
+"""How each executor says an operation. Pure: the engine drives the steps, because later ones see earlier answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from uici.catalog import expressions
+from uici.model import Environment, ExpressionError, Step, Translation
+
+
+class CommandTranslator:
+    """The catalog's translations, by operation and dialect."""
+
+    def __init__(self, translations: Mapping[str, Mapping[str, Translation]]) -> None:
+        self._translations = {name: dict(dialects) for name, dialects in translations.items()}
+
+    def translation(self, operation: str, environment: Environment) -> Translation | None:
+        """The one that the environment uses; None where it offers none (not translated, or left out by ``operations``)."""
+        if not environment.offers(operation):
+            return None
+        return self._translations.get(operation, {}).get(environment.dialect)
+
+    def dialects(self, operation: str) -> tuple[str, ...]:
+        """The dialects that have a translation of the operation."""
+        return tuple(sorted(self._translations.get(operation, ())))
+
+    def offered(self, environment: Environment) -> tuple[str, ...]:
+        """The operations that an environment offers."""
+        return tuple(sorted(name for name in self._translations if self.translation(name, environment)))
+
+    def items(self, step: Step, roots: Mapping[str, Any]) -> list[Any]:
+        """The elements of a step's ``each``; raises ExpressionError where it gives no list."""
+        many = expressions.render(step.each, roots)
+        if not isinstance(many, list):
+            raise ExpressionError(f"each of {step.call} did not give a list; write one, such as ${{containers}}")
+        return many
+
+    def arguments(self, step: Step, roots: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments of a step's call; raises ExpressionError."""
+        return {name: expressions.render(value, roots) for name, value in step.arguments.items()}
+
+    def answer(self, translation: Translation, roots: Mapping[str, Any]) -> Any:
+        """The operation's answer, by the template ``returns``; raises ExpressionError."""
+        return expressions.render(translation.returns, roots)
