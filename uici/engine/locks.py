@@ -1,7 +1,8 @@
 """Locks by resource, within one process. A key is a topmost owner's (``Resource.key``); an engine's whole is exclusive.
 
 All keys of a hold are taken at once or waited for holding none, so holds cannot deadlock. Waiters are served in order
-of arrival, but one that waits for a busy key delays nobody who wants another. Must not know what is done under a lock.
+of arrival, but one that waits delays nobody whose own keys are free: a stuck target must not hold up others, so that a
+wait for many keys may end in its limit instead. Must not know what is done under a lock.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class Locks:
         return False
 
     async def _acquire(self, hold: Hold, timeout: float) -> None:
-        if not any(hold.conflicts(other) for other in (*self._held, *self._waiting)):
+        if not any(hold.conflicts(other) for other in self._held):
             self._held.append(hold)
             return
         hold.granted = asyncio.get_running_loop().create_future()
@@ -76,10 +77,8 @@ class Locks:
     def _release(self, hold: Hold) -> None:
         if hold in self._held:
             self._held.remove(hold)
-        ahead: list[Hold] = []
         for waiter in list(self._waiting):
-            if any(waiter.conflicts(other) for other in (*self._held, *ahead)):
-                ahead.append(waiter)
+            if any(waiter.conflicts(other) for other in self._held):
                 continue
             self._waiting.remove(waiter)
             self._held.append(waiter)

@@ -1,0 +1,46 @@
+"""Redaction: secrets are hidden wherever they stand, and nothing else is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from uici.engine.redact import HIDDEN, Redactor
+
+HIDES = [
+    ("DB_PASSWORD=hunter22", f"DB_PASSWORD={HIDDEN}"),
+    ({"Env": ["PATH=/bin", "API_KEY=abcdef"]}, {"Env": ["PATH=/bin", f"API_KEY={HIDDEN}"]}),
+    ({"password": "x"}, {"password": HIDDEN}),
+    ({"db": {"auth_token": "abc"}}, {"db": {"auth_token": HIDDEN}}),
+    ("postgres://me:secret@db/shop", f"postgres://{HIDDEN}@db/shop"),
+    ("Authorization: Bearer abcdefghijkl", f"Authorization: Bearer {HIDDEN}"),
+    ("login ok with s3cr3t-value!", f"login ok with {HIDDEN}"),
+    ("-----BEGIN RSA PRIVATE KEY-----\nabc\n-----END RSA PRIVATE KEY-----", HIDDEN),
+    ('client_secret: "two words"', f"client_secret: {HIDDEN}"),
+]
+
+
+@pytest.mark.parametrize(("printed", "shown"), HIDES)
+def test_hidden(printed: Any, shown: Any) -> None:
+    assert Redactor(["s3cr3t-value!"]).data(printed) == shown
+
+
+@pytest.mark.parametrize(
+    "plain",
+    ["restarted web", {"state": "running", "restarts": 3}, ["a", 1, None, True], "token bucket is full", {"password": ""}],
+)
+def test_left_alone(plain: Any) -> None:
+    assert Redactor(["s3cr3t-value!"]).data(plain) is plain
+
+
+@given(st.text(min_size=4), st.text(), st.text())
+def test_a_known_value_never_comes_through(secret: str, before: str, after: str) -> None:
+    shown = Redactor([secret]).data({"line": [before + secret + after]})["line"][0]
+    assert secret not in shown.replace(HIDDEN, "\0") or secret in HIDDEN or len(secret) < 4
+
+
+def test_a_short_value_does_not_blank_ordinary_text() -> None:
+    assert Redactor(["a"]).text("a cat") == "a cat"
