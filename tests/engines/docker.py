@@ -13,6 +13,7 @@ import io
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tarfile
@@ -161,7 +162,7 @@ class Docker:
         """Lets dockerd come up again; returns when it answers."""
         folder = self._own()
         (folder / "down").unlink(missing_ok=True)
-        _wait(self.base_url, folder)
+        _wait(folder)
 
 
 @contextlib.contextmanager
@@ -207,7 +208,7 @@ def _joined(folder: Path) -> Iterator[None]:
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                 start_new_session=True, close_fds=True,
             ).returncode = 0  # fmt: skip  # it outlives this process on purpose; no warning about that
-        _wait(f"unix://{folder}/docker.sock", folder)
+        _wait(folder)
     try:
         yield
     finally:
@@ -228,20 +229,16 @@ def _gone(folder: Path) -> None:
     Path(f"{folder}.lock").unlink(missing_ok=True)
 
 
-def _wait(base_url: str, folder: Path, seconds: float = 60) -> None:
-    """Until dockerd answers; its socket's appearance is the event, ``/_ping`` the proof."""
-    import docker
-    import requests
-
+def _wait(folder: Path, seconds: float = 60) -> None:
+    """Until dockerd answers a ping."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        with contextlib.suppress(docker.errors.DockerException, requests.exceptions.RequestException, OSError):
-            client = docker.DockerClient(base_url=base_url, version="1.41", timeout=5)
-            try:
-                client.ping()
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(5)
+            connection.connect(str(folder / "docker.sock"))
+            connection.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
+            if b" 200 " in connection.recv(64):
                 return
-            finally:
-                client.close()
         time.sleep(0.03)
     log = (folder / "log").read_text(errors="replace")[-2000:] if (folder / "log").exists() else "no log"
     raise RuntimeError(f"dockerd did not come up within {seconds:.0f} s: {log}")

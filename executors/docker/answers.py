@@ -1,0 +1,106 @@
+"""What docker-py gives as plain data: no live object, no secret, times that compare as text.
+
+The values of a container's environment variables may be secrets: they are recorded as references,
+``NAME=${docker:<container id>:NAME}``, which ``filled`` turns into the values again when a call is sent, from that
+container. Nothing else is hidden here; the engine redacts what is printed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date
+from types import GeneratorType
+from typing import Any
+
+from docker.models.containers import Container, ExecResult
+from docker.models.images import Image
+from docker.models.resource import Model
+
+from uici.model import normalised
+
+#: Longest text and list that a recorded answer keeps; an answer is journaled.
+LONGEST = 1_000_000
+
+_TIMES = frozenset({"Created", "Start", "End", "LastTagTime"})
+_REFERENCE = re.compile(r"\$\{docker:([0-9a-f]{64}):([^}=]+)\}")
+
+
+def plain(value: Any) -> Any:
+    """JSON-like data of whatever a call gave."""
+    if isinstance(value, Model):
+        return of_model(value)
+    if isinstance(value, ExecResult):
+        return {"exit_code": value.exit_code, "output": plain(value.output)}
+    if isinstance(value, bytes | bytearray):
+        return value[-LONGEST:].decode("utf-8", "replace")
+    if isinstance(value, Mapping):
+        return {str(key): _time(str(key), plain(one)) for key, one in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(one) for one in value]
+    if isinstance(value, GeneratorType) or (isinstance(value, Iterable) and not isinstance(value, str)):
+        return _drained(value)
+    if isinstance(value, date):
+        return value.isoformat()
+    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
+
+
+def _drained(chunks: Iterable[Any]) -> Any:
+    """Of a generator: text where it gives bytes, else a list; the first million, no more."""
+    taken: list[Any] = []
+    length = 0
+    for chunk in chunks:
+        taken.append(chunk)
+        length += len(chunk) if isinstance(chunk, bytes) else 1
+        if length >= LONGEST:
+            break
+    if taken and all(isinstance(one, bytes) for one in taken):
+        return b"".join(taken).decode("utf-8", "replace")
+    return [plain(one) for one in taken]
+
+
+def of_model(model: Any) -> dict[str, Any]:
+    """Docker's ``attrs`` with ``id``, ``name``, ``status``, ``labels`` and a container's ``image`` beside them."""
+    attrs: dict[str, Any] = plain(model.attrs)
+    data = {**attrs, "id": model.id, "name": getattr(model, "name", None) or model.id}
+    if isinstance(model, Container):
+        sparse = "Names" in attrs
+        data["name"] = (attrs["Names"] or [""])[0].lstrip("/") if sparse else data["name"]
+        data["status"] = model.status if "State" in attrs else "unknown"
+        data["labels"] = dict((attrs if sparse else attrs.get("Config", {})).get("Labels") or {})
+        data["image"] = attrs.get("Image", "") if sparse else attrs.get("Config", {}).get("Image", "")
+        if attrs.get("Config", {}).get("Env"):
+            data["Config"] = {**attrs["Config"], "Env": [_hidden(model.id, one) for one in attrs["Config"]["Env"]]}
+    elif isinstance(model, Image):
+        data["tags"] = list(model.tags)
+        data["name"] = model.tags[0] if model.tags else model.id
+    return data
+
+
+def _hidden(container: str, variable: str) -> str:
+    name, equals, _ = variable.partition("=")
+    return f"{name}=${{docker:{container}:{name}}}" if equals else variable
+
+
+def filled(value: Any, environment: Callable[[str], Mapping[str, str]]) -> Any:
+    """References made values again. ``environment``: the variables of a container, by its id."""
+    if isinstance(value, str):
+        return (
+            _REFERENCE.sub(lambda found: environment(found[1]).get(found[2], ""), value)
+            if "${docker:" in value
+            else value
+        )
+    if isinstance(value, Mapping):
+        return {key: filled(one, environment) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [filled(one, environment) for one in value]
+    return value
+
+
+def _time(key: str, value: Any) -> Any:
+    if isinstance(value, str) and (key.endswith("At") or key in _TIMES) and value[:1].isdigit():
+        try:
+            return normalised(value)
+        except ValueError:
+            return value
+    return value

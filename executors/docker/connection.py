@@ -1,0 +1,280 @@
+"""The wire to one Docker engine: docker-py on connections that know what they have sent, and until when they may wait.
+
+docker-py bounds each read, not a call; it opens a pool for each URL; and it does not tell whether a request that failed
+had left. Here every request belongs to an ``Exchange``: one call, its deadline, and what it may have changed. Nothing
+here repeats a request, and nothing here decides what may be sent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import docker
+import docker.tls
+import requests
+import urllib3
+from docker.transport import UnixHTTPAdapter
+from docker.transport.unixconn import UnixHTTPConnectionPool
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from uici.executor import Outcome, Rejected, Unknown
+from uici.model import UnreachableError
+
+SAFE = frozenset({"GET", "HEAD"})
+#: 4xx answers to these do not prove that nothing was done: the engine stops the container first, then fails.
+IN_TWO_STEPS = frozenset({"restart", "remove_container", "remove"})
+
+_REASONS = {401: "permission", 403: "permission", 404: "unknown_target", 409: "conflict"}
+
+
+class Exchange:
+    """One call on the wire. ``changed``: a request that changes was sent and not rejected."""
+
+    def __init__(self, seconds: float) -> None:
+        self.deadline = time.monotonic() + seconds
+        self.changed = False
+        self.sending = False
+        self.expired = False
+        self._open: list[_Tracked] = []
+
+    def remaining(self) -> float:
+        """Seconds until the deadline; never quite nothing, because 0 means "do not block" to a socket."""
+        return max(self.deadline - time.monotonic(), 0.001)
+
+    def uses(self, connection: _Tracked) -> None:
+        connection.exchange = self
+        self._open.append(connection)
+
+    def expire(self) -> None:
+        """Ends what still waits: a stream that docker-py reads without a timeout. From any thread."""
+        self.expired = True
+        for connection in self._open:
+            sock = connection.sock
+            if connection.exchange is self and sock is not None:
+                with contextlib.suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
+
+    def ends(self) -> None:
+        for connection in self._open:
+            if connection.exchange is self:
+                connection.exchange = None
+        self._open.clear()
+
+
+_local = threading.local()
+
+
+@contextlib.contextmanager
+def exchanging(exchange: Exchange) -> Iterator[Exchange]:
+    """All requests of this thread belong to this exchange."""
+    _local.exchange = exchange
+    try:
+        yield exchange
+    finally:
+        _local.exchange = None
+        exchange.ends()
+
+
+def _current() -> Exchange:
+    exchange: Exchange | None = getattr(_local, "exchange", None)
+    return exchange or Exchange(60.0)
+
+
+class _Tracked(HTTPConnection):
+    """A connection that notes for whom it sends, and closes what it could not open."""
+
+    exchange: Exchange | None = None
+    #: Called when a connection that had been open is opened anew: another engine may answer there now.
+    reconnected: Any = None
+    _was_open = False
+
+    def connect(self) -> None:
+        if self._was_open and self.reconnected is not None:
+            self.reconnected()
+        super().connect()
+        self._was_open = True
+
+    def send(self, data: Any) -> None:
+        if self.sock is None:
+            self.connect()
+        exchange = _current()
+        exchange.uses(self)
+        exchange.sending = True
+        super().send(data)
+
+
+class _UnixConnection(_Tracked):
+    unix_socket = ""
+
+    def connect(self) -> None:
+        if self._was_open and self.reconnected is not None:
+            self.reconnected()
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.settimeout(_current().remaining())
+            sock.connect(self.unix_socket)
+        except OSError:
+            sock.close()
+            raise
+        self.sock = sock
+        self._was_open = True
+
+
+class _TLSConnection(_Tracked, HTTPSConnection):  # type: ignore[misc]  # urllib3 declares both connect() alike
+    pass
+
+
+class _UnixPool(UnixHTTPConnectionPool):
+    reconnected: Any = None
+
+    def _new_conn(self) -> _UnixConnection:
+        connection = _UnixConnection("localhost")
+        connection.unix_socket = self.socket_path
+        connection.reconnected = self.reconnected
+        return connection
+
+
+class _Sends:
+    """What both adapters add to ``send``."""
+
+    def send(self, request: Any, stream: bool = False, timeout: Any = None, **options: Any) -> Any:
+        exchange = _current()
+        exchange.sending = False
+        changes = request.method not in SAFE
+        try:
+            response = super().send(request, stream=stream, timeout=exchange.remaining(), **options)  # type: ignore[misc]
+        except BaseException:
+            exchange.changed |= changes and exchange.sending
+            raise
+        exchange.changed |= changes and not 400 <= response.status_code < 500
+        return response
+
+
+class _UnixAdapter(_Sends, UnixHTTPAdapter):
+    """One pool for the socket, whatever the URL."""
+
+    def __init__(self, path: str, size: int, reconnected: Any) -> None:
+        super().__init__(f"http+unix://{path}", max_pool_size=size)
+        self._pool = _UnixPool("http+docker://localhost", path, maxsize=size)
+        self._pool.reconnected = reconnected
+
+    def get_connection(self, url: Any, proxies: Any = None) -> Any:
+        return self._pool
+
+    def close(self) -> None:
+        super().close()
+        self._pool.close()
+
+
+class _TCPAdapter(_Sends, HTTPAdapter):
+    def __init__(self, size: int, reconnected: Any) -> None:
+        super().__init__(pool_maxsize=size)
+        plain = type("_Plain", (_Tracked,), {"reconnected": staticmethod(reconnected)})
+        tls = type("_TLS", (_TLSConnection,), {"reconnected": staticmethod(reconnected)})
+        self.poolmanager.pool_classes_by_scheme = {
+            "http": type("_HTTPPool", (urllib3.HTTPConnectionPool,), {"ConnectionCls": plain}),
+            "https": type("_HTTPSPool", (urllib3.HTTPSConnectionPool,), {"ConnectionCls": tls}),
+        }
+
+
+class _API(docker.APIClient):
+    """docker-py's low-level client on the connections above."""
+
+    def __init__(self, *, size: int, reconnected: Any, **options: Any) -> None:
+        self._size, self._reconnected = size, reconnected
+        super().__init__(**options)
+        self.trust_env = False  # no proxy from the environment between UICI and an engine
+
+    def mount(self, prefix: Any, adapter: Any) -> None:
+        if isinstance(adapter, UnixHTTPAdapter):
+            adapter = _UnixAdapter(adapter.socket_path, self._size, self._reconnected)
+        elif type(adapter) is HTTPAdapter:
+            adapter = _TCPAdapter(self._size, self._reconnected)
+        super().mount(prefix, adapter)
+
+
+class Client(docker.DockerClient):
+    """docker-py's client; made when the engine first answers, because its version has to be asked."""
+
+    def __init__(self, settings: Mapping[str, Any], reconnected: Any, size: int = 64) -> None:
+        tls: Any = False
+        if "tls" in settings:
+            given = settings["tls"]
+            pair = (given["client_cert"], given["client_key"]) if "client_cert" in given else None
+            tls = docker.tls.TLSConfig(client_cert=pair, ca_cert=given.get("ca_cert"), verify=given.get("verify", True))
+        self.api = _API(
+            base_url=settings["base_url"],
+            version=settings.get("api_version", "auto"),
+            timeout=60,
+            tls=tls,
+            size=size,
+            reconnected=reconnected,
+        )
+
+
+def outcome(error: Exception, exchange: Exchange, path: str, *, observe: bool) -> Outcome:
+    """What an exception of the SDK proves."""
+    method = path.rpartition(".")[2]
+    if isinstance(error, docker.errors.APIError) and error.response is not None:
+        status, said = error.response.status_code, str(error.explanation or error)
+        rejected = 400 <= status < 500 and not exchange.changed
+        if rejected and method in IN_TWO_STEPS and not observe:
+            rejected = status in (401, 403) or (status == 404 and "no such" in said.lower())
+        if rejected or observe:
+            return Rejected(
+                errors=_names(error),
+                message=f"Docker answered {status}: {said}",
+                reason=_REASONS.get(status, "executor"),
+            )
+        return Unknown(message=f"Docker answered {status} to {path}: {said}; it may have been done in part")
+    if isinstance(error, requests.exceptions.RequestException | urllib3.exceptions.HTTPError | OSError):
+        if observe or not (exchange.changed or exchange.sending):
+            return Rejected(errors=_names(error), message=unreachable(error), reason="unreachable")
+        return Unknown(message=f"no answer to {path}: {_short(error)}; it may have been done")
+    if isinstance(error, docker.errors.DockerException | TypeError | ValueError) and (
+        observe or not (exchange.changed or exchange.sending)
+    ):
+        return Rejected(errors=_names(error), message=f"{path}: {_short(error)}")
+    return Unknown(message=f"{path} failed with {type(error).__name__}: {_short(error)}; it may have been done")
+
+
+def unreachable(error: Exception) -> str:
+    return f"the Docker engine does not answer: {_short(error)}; see that dockerd runs and that base_url is right"
+
+
+@contextlib.contextmanager
+def reading(seconds: float) -> Iterator[Exchange]:
+    """For the contract's own reads: what fails for want of an answer is an UnreachableError."""
+    with exchanging(Exchange(seconds)) as exchange:
+        try:
+            yield exchange
+        except docker.errors.APIError:
+            raise
+        except (
+            docker.errors.DockerException,
+            requests.exceptions.RequestException,
+            urllib3.exceptions.HTTPError,
+        ) as error:
+            raise UnreachableError(unreachable(error)) from error
+        except OSError as error:
+            raise UnreachableError(unreachable(error)) from error
+
+
+def _names(error: Exception) -> tuple[str, ...]:
+    """The class names that ``accept`` and ``retry`` may use, most derived first."""
+    return tuple(one.__name__ for one in type(error).__mro__ if issubclass(one, Exception) and one is not Exception)
+
+
+def _short(error: Exception) -> str:
+    """The innermost reason: requests wraps urllib3's wrapping of the socket's."""
+    inner: BaseException = error
+    while inner.args and isinstance(inner.args[0], BaseException):
+        inner = inner.args[0]
+    reason = getattr(inner, "reason", None)
+    return str(reason if isinstance(reason, BaseException) else inner)[:500] or type(error).__name__

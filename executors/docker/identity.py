@@ -1,0 +1,202 @@
+"""What of one Docker engine UICI is and needs: its container and all that carries it, and where its store answers.
+
+Evidence only: cgroups and mounts (``Facts``), addresses, labels. Where they do not suffice, ``unknown``; never a guess
+that nothing is there.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from uici.executor import Facts, Identity
+from uici.model import Resource
+from uici_executors.docker import resources
+from uici_executors.docker.reads import Attrs, Reads
+
+_SHORT = re.compile(r"[0-9a-f]{12}")
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0", "::", ""})  # noqa: S104 - compared, not bound
+
+
+def identity(reads: Reads, facts: Facts, environment: str) -> Identity:
+    """Asked of the engine now."""
+    if not (facts.pids or facts.containers or facts.machine_id or facts.hostname):
+        return Identity(unknown="nothing is known of UICI's own process, so nobody can tell whether it runs here")
+    look = _Look(reads, facts)
+    shows = look.own()
+    for need in facts.needs:
+        look.need(need)
+    for name in facts.names:
+        if name.get("environment") in (None, environment):
+            look.named(name)
+    look.paths()
+    return Identity(resources=tuple(dict.fromkeys(look.found)), shows=shows)
+
+
+class _Look:
+    def __init__(self, reads: Reads, facts: Facts) -> None:
+        self.reads = reads
+        self.facts = facts
+        self.engine = reads.engine()
+        self.listed = reads.containers()
+        self.by_id: Mapping[str, Attrs] = {one["Id"]: one for one in self.listed}
+        self.ties = reads.ties(self.listed)
+        self.found: list[Resource] = []
+        self.mine: list[Attrs] = []
+        self._done: set[str] = set()
+
+    def own(self) -> str:
+        """The container that UICI runs in, if any; the words that show it."""
+        ids = [one for one in self.facts.containers if one in self.by_id]
+        if not ids and _SHORT.fullmatch(self.facts.hostname):
+            ids = [one for one in self.by_id if one.startswith(self.facts.hostname)]
+        self.mine = [self.by_id[one] for one in ids]
+        for one in self.mine:
+            self.carrier(one)
+        if self.mine:
+            return f"UICI runs in the container {', '.join(resources.names_of(one)[0] for one in self.mine)}"
+        if self.facts.containers:
+            elsewhere = ", ".join(one[:12] for one in self.facts.containers)
+            return f"UICI's container ({elsewhere}) is none of this engine's {len(self.listed)} containers"
+        return f"UICI's process {self.facts.pids[:1]} lies in no container: its cgroups and mounts name none"
+
+    def carrier(self, attrs: Attrs) -> None:
+        """A container that UICI is or needs, with all that would take it down."""
+        if attrs["Id"] in self._done:
+            return
+        self._done.add(attrs["Id"])
+        labels = resources.labels_of(attrs)
+        self.found.append(resources.container(self.engine, attrs))
+        compose = resources.compose_of(labels)
+        if compose:
+            team = [one for one in self.listed if resources.compose_of(resources.labels_of(one)) == compose]
+            self.found.append(resources.compose_service(self.engine, *compose, team))
+        self._image(attrs)
+        for name, end in ((attrs.get("NetworkSettings") or {}).get("Networks") or {}).items():
+            if end.get("NetworkID"):
+                self.found.append(resources.network(self.engine, {"Id": end["NetworkID"], "Name": name, "Labels": {}}))
+        for mount in attrs.get("Mounts") or ():
+            if mount.get("Type") == "volume" and mount.get("Name"):
+                self.found.append(resources.volume(self.engine, mount["Name"]))
+            elif mount.get("Type") == "bind" and mount.get("Source"):
+                self.found.append(resources.path(self.engine, mount["Source"]))
+        ties = self.ties.get(attrs["Id"])
+        for one in (ties.spaces | ties.others) if ties else ():
+            if one in self.by_id:
+                self.carrier(self.by_id[one])
+        if compose:
+            for needed in labels.get(resources.DEPENDS_ON, "").split(","):
+                service = needed.partition(":")[0]
+                for one in self.listed:
+                    if service and resources.compose_of(resources.labels_of(one)) == (compose[0], service):
+                        self.carrier(one)
+
+    def _image(self, attrs: Attrs) -> None:
+        key, name = attrs.get("ImageID", ""), str(attrs.get("Image", ""))
+        found = self.reads.image(key) if key else None
+        image = resources.image(self.engine, found or {"Id": key, "RepoTags": [name]})
+        self.found.append(image)
+
+    # What it needs
+
+    def need(self, address: str) -> None:
+        """``host:port``, a URL or a unix path: whoever answers there."""
+        if address.startswith(("/", "unix:")):
+            return self._socket(address.removeprefix("unix:").replace("//", "/"))
+        parts = urlsplit(address if "//" in address else f"//{address}")
+        host = (parts.hostname or "").lower()
+        try:
+            port = parts.port
+        except ValueError:
+            port = None
+        for one in self.listed:
+            if self._answers(one, host, port):
+                self.carrier(one)
+        return None
+
+    def _answers(self, attrs: Attrs, host: str, port: int | None) -> bool:
+        ends = ((attrs.get("NetworkSettings") or {}).get("Networks") or {}).values()
+        addresses = {end.get(key) for end in ends for key in ("IPAddress", "GlobalIPv6Address")} - {"", None}
+        if host in addresses:
+            return True
+        if port is not None and (host in _LOOPBACK or _is_address(host)):
+            for published in attrs.get("Ports") or ():
+                if published.get("PublicPort") == port and (
+                    host in _LOOPBACK or published.get("IP") in (host, "0.0.0.0", "::")  # noqa: S104
+                ):
+                    return True
+        return not _is_address(host) and host not in _LOOPBACK and self._called(attrs, host)
+
+    def _called(self, attrs: Attrs, host: str) -> bool:
+        """By a name that Docker's own DNS, or a person, gives a container."""
+        compose = resources.compose_of(resources.labels_of(attrs))
+        names = {name.lower() for name in resources.names_of(attrs)} | {attrs["Id"][:12]}
+        names |= {compose[1].lower()} if compose else set()
+        if host in names:
+            return True
+        if not self.mine:
+            return False
+        shared = self._networks(attrs) & {network for one in self.mine for network in self._networks(one)}
+        if not shared:
+            return False
+        inspected = self.reads.container(attrs["Id"]) or {}
+        ends = ((inspected.get("NetworkSettings") or {}).get("Networks") or {}).values()
+        aliases = {
+            alias.lower() for end in ends if end.get("NetworkID") in shared for alias in end.get("Aliases") or ()
+        }
+        return host in aliases
+
+    @staticmethod
+    def _networks(attrs: Attrs) -> set[str]:
+        ends = ((attrs.get("NetworkSettings") or {}).get("Networks") or {}).values()
+        return {end["NetworkID"] for end in ends if end.get("NetworkID")}
+
+    def _socket(self, path: str) -> None:
+        """Containers that share the folder of a socket; the engine's own socket is served by the engine."""
+        if path == str(self.reads.settings.get("base_url", "")).removeprefix("unix://"):
+            return
+        folder = path.rpartition("/")[0]
+        for one in self.listed:
+            if any(mount.get("Source") in (path, folder) for mount in one.get("Mounts") or () if folder):
+                self.carrier(one)
+
+    def named(self, wanted: Mapping[str, Any]) -> None:
+        """What platform.yml says that no SDK can tell."""
+        kind, name = str(wanted.get("kind") or "container"), str(wanted.get("id") or wanted.get("name") or "")
+        if kind in (resources.CONTAINER, resources.COMPOSE_SERVICE, "service"):
+            for one in self.listed:
+                compose = resources.compose_of(resources.labels_of(one))
+                if name in (one["Id"], *resources.names_of(one)) or (
+                    compose and name in (compose[1], f"{compose[0]}/{compose[1]}")
+                ):
+                    self.carrier(one)
+        elif kind == resources.NETWORK and (network := self.reads.network(name)):
+            self.found.append(resources.network(self.engine, network))
+        elif kind == resources.VOLUME and (volume := self.reads.volume(name)):
+            self.found.append(resources.volume(self.engine, name, volume))
+        elif kind == resources.IMAGE and (image := self.reads.image(name)):
+            self.found.append(resources.image(self.engine, image))
+        elif kind == resources.PATH:
+            self.found.append(resources.path(self.engine, name))
+
+    def paths(self) -> None:
+        """Journal, configuration, program: as paths of the host, or as the volume that they lie in."""
+        if self.mine:
+            return  # they lie in its mounts, which are all taken already, or in the container itself
+        self.found += [resources.path(self.engine, one) for one in self.facts.paths if one.startswith("/")]
+        volumes: Sequence[Attrs] = (self.reads.get("/volumes") or {}).get("Volumes") or ()
+        for one in volumes:
+            place = str(one.get("Mountpoint") or "")
+            if place and any(path.startswith(place.rstrip("/") + "/") for path in self.facts.paths):
+                self.found.append(resources.volume(self.engine, one["Name"], one))
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,254 @@
+"""What a container can lay hands on: host paths, namespaces, sockets, devices, volumes, networks. Fails closed.
+
+For one that is to be made, and for one in which a command is to run. What cannot be bounded is said in words; the call
+is then refused unless the operator declared what it touches.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from uici.model import Touch
+from uici_executors.docker import resources
+
+if TYPE_CHECKING:
+    from uici_executors.docker.reads import Attrs
+    from uici_executors.docker.touches import View
+
+#: Docker's own default set; anything beyond may reach out of the container.
+CAPABILITIES = frozenset(
+    """
+    AUDIT_WRITE CHOWN DAC_OVERRIDE FOWNER FSETID KILL MKNOD NET_BIND_SERVICE NET_RAW SETFCAP SETGID SETPCAP SETUID
+    SYS_CHROOT
+    """.split()
+)
+#: Folders of the host through which everything on it can be reached: themselves, what is above and what is inside.
+SYSTEM = (
+    "/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/proc", "/root", "/run", "/sbin", "/sys", "/usr",
+    "/var/lib/containerd", "/var/lib/docker", "/var/run", "/var/spool/cron",
+)  # fmt: skip
+#: What people mount read-only without harm.
+HARMLESS = (
+    "/etc/ca-certificates", "/etc/hosts", "/etc/localtime", "/etc/pki/tls/certs", "/etc/resolv.conf", "/etc/ssl/certs",
+    "/etc/timezone", "/usr/share/ca-certificates", "/usr/share/zoneinfo",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wants:
+    """A container that is to be made. ``host``: Docker's HostConfig; ``networks``: name -> aliases."""
+
+    name: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    host: Mapping[str, Any] = field(default_factory=dict)
+    networks: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+#: docker-py's words for HostConfig's.
+_HOST = {
+    "binds": "Binds",
+    "cap_add": "CapAdd",
+    "cgroup_parent": "CgroupParent",
+    "cgroupns": "CgroupnsMode",
+    "device_cgroup_rules": "DeviceCgroupRules",
+    "devices": "Devices",
+    "ipc_mode": "IpcMode",
+    "links": "Links",
+    "mounts": "Mounts",
+    "network_mode": "NetworkMode",
+    "pid_mode": "PidMode",
+    "privileged": "Privileged",
+    "runtime": "Runtime",
+    "security_opt": "SecurityOpt",
+    "sysctls": "Sysctls",
+    "userns_mode": "UsernsMode",
+    "uts_mode": "UTSMode",
+    "volume_driver": "VolumeDriver",
+    "volumes": "Binds",
+    "volumes_from": "VolumesFrom",
+}
+
+
+def wants_of(path: str, arguments: Mapping[str, Any]) -> Wants:
+    """Of ``containers.create/run``, ``api.create_container`` and ``api.create_container_from_config``."""
+    if path == "api.create_container_from_config":
+        config = arguments.get("config") or {}
+        ends = (config.get("NetworkingConfig") or {}).get("EndpointsConfig") or {}
+        return Wants(
+            name=str(arguments.get("name") or ""),
+            labels=config.get("Labels") or {},
+            host=config.get("HostConfig") or {},
+            networks={name: (end or {}).get("Aliases") or () for name, end in ends.items()},
+        )
+    if path == "api.create_container":
+        host = dict(arguments.get("host_config") or {})
+        ends = (arguments.get("networking_config") or {}).get("EndpointsConfig") or {}
+        networks = {name: (end or {}).get("Aliases") or () for name, end in ends.items()}
+    else:
+        host = {_HOST[key]: value for key, value in arguments.items() if key in _HOST}
+        network = arguments.get("network")
+        given = (arguments.get("networking_config") or {}).get(network) or {}
+        networks = {str(network): given.get("Aliases") or ()} if network else {}
+    labels = arguments.get("labels") or {}
+    return Wants(
+        name=str(arguments.get("name") or ""),
+        labels=labels if isinstance(labels, Mapping) else dict.fromkeys(labels, ""),
+        host=host,
+        networks=networks,
+    )
+
+
+class Reach:
+    """Gathers ``touches``, and in ``unbounded`` why not all of them can be told."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self.touches: list[Touch] = []
+        self.unbounded: list[str] = []
+
+    def of(self, host: Mapping[str, Any]) -> None:
+        """Of a HostConfig."""
+        if host.get("Privileged"):
+            self._everything("it is privileged")
+        added = {str(one).upper().removeprefix("CAP_") for one in host.get("CapAdd") or ()} - CAPABILITIES
+        if added:
+            self._everything(f"it has the capabilities {', '.join(sorted(added))}")
+        for key in ("Devices", "DeviceCgroupRules", "Sysctls", "VolumeDriver"):
+            if host.get(key):
+                self._everything(f"it asks for {key}")
+        if str(host.get("Runtime") or "runc") not in ("runc", "io.containerd.runc.v2", "crun", "runsc"):
+            self._everything(f"it asks for the runtime {host['Runtime']}")
+        if any("unconfined" in str(one) or "disable" in str(one) for one in host.get("SecurityOpt") or ()):
+            self._everything("it switches confinement off")
+        for key in ("PidMode", "IpcMode", "NetworkMode", "UsernsMode", "UTSMode"):
+            self._space(key, str(host.get(key) or ""))
+        for one in host.get("VolumesFrom") or ():
+            self._volumes_of(str(one).partition(":")[0])
+        for one in host.get("Links") or ():
+            self._container(str(one[0] if isinstance(one, list | tuple) else one).partition(":")[0].lstrip("/"))
+        self._binds(host.get("Binds"))
+        for one in host.get("Mounts") or ():
+            self.mount(one)
+
+    def _space(self, key: str, mode: str) -> None:
+        if mode == "host":
+            self._everything(f"it shares the host's namespace ({key})")
+        elif mode.startswith("container:"):
+            self._container(mode.removeprefix("container:"))
+
+    def joins(self, wants: Wants) -> None:
+        """The networks that a new container joins: who answers to its names there already."""
+        networks = dict(wants.networks)
+        mode = str(wants.host.get("NetworkMode") or "")
+        if mode and mode not in ("default", "bridge", "none", "host") and not mode.startswith("container:"):
+            networks.setdefault(mode, ())
+        for name, aliases in networks.items():
+            if network := self._view.reads.network(name):
+                self.aliases(network, [*aliases, wants.name], but="")
+
+    def aliases(self, network: Attrs, names: Sequence[str], *, but: str) -> None:
+        """Members of a network that one of these names reaches now; a second one would take their traffic."""
+        wanted = {name for name in names if name}
+        for one in self._view.members_of(network):
+            if not wanted or one["Id"] == but:
+                continue
+            inspected = self._view.reads.container(one["Id"]) or {}
+            ends = ((inspected.get("NetworkSettings") or {}).get("Networks") or {}).values()
+            answers = set(resources.names_of(one))
+            for end in ends:
+                if end.get("NetworkID") == network["Id"]:
+                    answers |= set(end.get("Aliases") or ()) | set(end.get("DNSNames") or ())
+            if wanted & answers:
+                self.touches.append(self._view.touch(one))
+
+    def mount(self, mount: Mapping[str, Any]) -> None:
+        """A mount as asked for (``Mounts`` of a HostConfig) or as there is (``Mounts`` of an inspected container)."""
+        kind, source = str(mount.get("Type") or "bind"), str(mount.get("Source") or "")
+        options = mount.get("VolumeOptions") or {}
+        if kind == "bind":
+            self._path(source, read_only=bool(mount.get("ReadOnly")) or mount.get("RW") is False)
+        elif kind == "volume" and options.get("DriverConfig"):
+            self._everything(f"the volume {source!r} brings a driver of its own")
+        elif kind == "volume":
+            self._volume(str(mount.get("Name") or source))
+        elif kind != "tmpfs":
+            self._everything(f"it mounts a {kind}")
+
+    def _binds(self, binds: Any) -> None:
+        """docker-py's forms: a list of ``source:target:mode``, or a mapping of source to bind and mode."""
+        if isinstance(binds, Mapping):
+            for source, how in binds.items():
+                mode = how.get("mode", "rw") if isinstance(how, Mapping) else "rw"
+                self._bind(str(source), str(mode))
+            return
+        for one in binds or ():
+            source, _, rest = str(one).partition(":")
+            self._bind(source if rest else "", rest.rpartition(":")[2])
+
+    def _bind(self, source: str, mode: str) -> None:
+        if source.startswith(("/", ".", "~")):
+            self._path(source, read_only="ro" in mode.split(","))
+        elif source:
+            self._volume(source)
+
+    def _volume(self, name: str) -> None:
+        if not name:
+            return  # an anonymous one is made anew
+        attrs = self._view.reads.volume(name) or {}
+        self.touches.append(Touch(resource=resources.volume(self._view.engine, name, attrs)))
+        device = str((attrs.get("Options") or {}).get("device") or "")
+        if device.startswith("/"):
+            self._path(device, read_only=False)
+        elif device or attrs.get("Driver", "local") != "local":
+            self.unbounded.append(f"the volume {name!r} lies in a place that Docker does not tell")
+
+    def _path(self, name: str, *, read_only: bool) -> None:
+        path = posixpath.normpath(name) if name.startswith("/") else ""
+        if not path:
+            self._everything(f"the path {name!r} is not absolute")
+            return
+        self.touches.append(Touch(resource=resources.path(self._view.engine, path)))
+        if read_only and any(_within(path, one) for one in HARMLESS):
+            return
+        for one in self._view.own:
+            if one.kind == resources.PATH and (_within(path, one.id) or _within(one.id, path)):
+                self.touches.append(Touch(resource=one))
+        if (
+            any(_within(path, one) or _within(one, path) for one in (*SYSTEM, *self._sockets()))
+            or "docker.sock" in path
+        ):
+            self._everything(f"the host's path {path} reaches all of it")
+
+    def _sockets(self) -> list[str]:
+        url = str(self._view.reads.settings.get("base_url", ""))
+        return [url.removeprefix("unix://")] if url.startswith("unix:///") else []
+
+    def _container(self, name: str) -> None:
+        attrs = self._view.find(name) or self._by_prefix(name)
+        if attrs is None:
+            self.unbounded.append(f"there is no container {name[:100]!r}")
+        else:
+            self.touches.append(self._view.touch(attrs))
+
+    def _by_prefix(self, name: str) -> Attrs | None:
+        """Docker takes the beginning of an id here too."""
+        found = [one for one in self._view.listed if name and one["Id"].startswith(name)]
+        return found[0] if len(found) == 1 else None
+
+    def _volumes_of(self, name: str) -> None:
+        self._container(name)
+        attrs = self._view.find(name) or self._by_prefix(name)
+        for mount in (attrs or {}).get("Mounts") or ():
+            self.mount(mount)
+
+    def _everything(self, why: str) -> None:
+        """All that UICI is and needs lies within reach, and more."""
+        self.unbounded.append(why)
+        self.touches += [Touch(resource=one) for one in self._view.own]
+
+
+def _within(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip("/") + "/")

@@ -1,0 +1,167 @@
+"""The contract's own look at an engine: few and cheap requests, and what cannot change is asked once. Blocking.
+
+Used on the executor's threads only. Everything here reads; a missing object is None, an engine that does not answer an
+UnreachableError.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import docker.errors
+
+from uici_executors.docker import resources
+from uici_executors.docker.connection import Client, reading
+from uici.executor import Settings
+from uici.model import UnreachableError
+
+#: Seconds that one look may take, and after which the engine's own id is asked again.
+TIMEOUT = 10.0
+ENGINE_AGE = 30.0
+
+Attrs = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Ties:
+    """What a container leans on, fixed when it was made: namespaces of others (``spaces``), their volumes and links."""
+
+    spaces: frozenset[str]
+    others: frozenset[str]
+
+
+class Reads:
+    """One engine. Safe on several threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._client: Client | None = None
+        self._lock = threading.Lock()
+        self._engine: tuple[str, float] | None = None
+        self._ties: dict[str, Ties] = {}
+
+    # The client
+
+    def client(self) -> Client:
+        """docker-py's; raises UnreachableError while the engine cannot be asked for its version."""
+        if self._client is None:
+            with self._lock:
+                if self._client is None:
+                    with reading(TIMEOUT):
+                        self._client = Client(self.settings, self.forget_engine)
+        return self._client
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def forget_engine(self) -> None:
+        """A connection was lost: another engine may answer now."""
+        self._engine = None
+
+    def engine(self) -> str:
+        """``info.ID``, asked again after a lost connection and at most every 30 s."""
+        known = self._engine
+        if known is None or time.monotonic() - known[1] > ENGINE_AGE:
+            info = self.get("/info")
+            if not info or not info.get("ID"):
+                raise UnreachableError("the Docker engine does not tell its id (GET /info); is it starting?")
+            known = self._engine = (str(info["ID"]), time.monotonic())
+        return known[0]
+
+    def get(self, path: str, **params: Any) -> Any:
+        """One GET of the Engine API; None for what is not there."""
+        api = self.client().api
+        with reading(TIMEOUT):
+            response = api._get(api._url(path), params=params)
+            if response.status_code == 404:
+                response.close()
+                return None
+            try:
+                return api._result(response, json=True)
+            except docker.errors.APIError as error:
+                raise UnreachableError(
+                    f"the Docker engine refused GET {path}: {error.explanation or error}; see its log"
+                ) from error
+
+    # Objects
+
+    def container(self, name: str) -> Attrs | None:
+        """Inspected, by exact name or full id: the engine itself would take a prefix."""
+        found = self.get(f"/containers/{quote(name, safe='')}/json")
+        if found is None or name not in (found["Id"], found["Name"].lstrip("/")):
+            return None
+        attrs: Attrs = found
+        return attrs
+
+    def containers(self, **filters: Sequence[str]) -> list[Attrs]:
+        """Listed, not inspected; the stopped ones too."""
+        given = {"filters": _json(filters)} if filters else {}
+        return list(self.get("/containers/json", all=1, **given) or ())
+
+    def members(self, project: str | None, service: str) -> list[Attrs]:
+        """The listed containers of a Compose service, one-off ones left out."""
+        wanted = [f"{resources.SERVICE}={service}", *([f"{resources.PROJECT}={project}"] if project else [])]
+        return [one for one in self.containers(label=wanted) if resources.compose_of(resources.labels_of(one))]
+
+    def network(self, name: str) -> Attrs | None:
+        found = self.get(f"/networks/{quote(name, safe='')}")
+        return found if found and name in (found["Id"], found["Name"]) else None
+
+    def volume(self, name: str) -> Attrs | None:
+        found = self.get(f"/volumes/{quote(name, safe='')}")
+        return found if found and found["Name"] == name else None
+
+    def image(self, name: str) -> Attrs | None:
+        found: Attrs | None = self.get(f"/images/{quote(name, safe='/:@')}/json")
+        return found
+
+    def environment(self, container: str) -> dict[str, str]:
+        """A container's variables, by its full id; empty when it is gone."""
+        attrs = self.container(container)
+        pairs = (one.partition("=") for one in ((attrs or {}).get("Config") or {}).get("Env") or ())
+        return {name: value for name, equals, value in pairs if equals}
+
+    def ties(self, listed: Sequence[Attrs]) -> dict[str, Ties]:
+        """What each of these containers leans on; each is inspected once in its life."""
+        found = {}
+        for one in listed:
+            key = one["Id"]
+            if key not in self._ties:
+                attrs = self.container(key)
+                if attrs is None:
+                    continue
+                self._ties[key] = ties_of(attrs, listed)
+            found[key] = self._ties[key]
+        for gone in self._ties.keys() - found.keys():
+            self._ties.pop(gone, None)
+        return found
+
+
+def ties_of(attrs: Attrs, listed: Sequence[Attrs]) -> Ties:
+    host = attrs.get("HostConfig") or {}
+    modes = (host.get("NetworkMode"), host.get("PidMode"), host.get("IpcMode"))
+    spaces = {mode.removeprefix("container:") for mode in modes if str(mode).startswith("container:")}
+    others = {one.partition(":")[0].lstrip("/") for name in ("VolumesFrom", "Links") for one in host.get(name) or ()}
+    return Ties(frozenset(_ids(spaces, listed)), frozenset(_ids(others, listed)))
+
+
+def _ids(names: set[str], listed: Sequence[Attrs]) -> list[str]:
+    """Full ids of what was named: by id, by its beginning, or by name."""
+    ids = []
+    for name in names:
+        for one in listed:
+            if one["Id"].startswith(name) or name in resources.names_of(one):
+                ids.append(one["Id"])
+    return ids
+
+
+def _json(filters: Mapping[str, Sequence[str]]) -> str:
+    return json.dumps({key: list(value) for key, value in filters.items()})
