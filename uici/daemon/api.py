@@ -10,14 +10,12 @@ from uici.daemon.problem import ProblemError, unavailable, wrong_shape
 from uici.daemon.server import Daemon, answer, document
 from uici.daemon.status import healths
 from uici.daemon.tokens import Caller
-from uici.journal import Entry
+from uici.daemon.words import entry_json, environment_json, operation_json
 from uici.model import (
     Environment,
     IncidentState,
-    Operation,
     Request,
     duration,
-    rfc3339,
 )
 
 #: Seconds that ``?wait=`` may ask for.
@@ -42,27 +40,6 @@ async def get_operation(daemon: Daemon, request: web.Request, caller: Caller) ->
     return answer(operation_json(daemon.catalog, operation))
 
 
-def operation_json(catalog: Any, operation: Operation) -> dict[str, Any]:
-    """As the doors show it. ``environments``: those that offer it."""
-    return {
-        "name": operation.name,
-        "summary": operation.summary,
-        "risk": operation.risk.value,
-        "target": dict(operation.definition["target"]) if operation.target else None,
-        "idempotent": operation.idempotent,
-        "timeout_seconds": operation.timeout,
-        "parameters": operation.parameters,
-        "returns": operation.returns,
-        "verified": operation.verify is not None,
-        "undone": operation.undo is not None,
-        "environments": [
-            name
-            for name, environment in catalog.environments.items()
-            if catalog.translator.translation(operation.name, environment) is not None
-        ],
-    }
-
-
 async def list_environments(daemon: Daemon, request: web.Request, caller: Caller) -> web.Response:
     return answer({"environments": [await _environment(daemon, one) for one in daemon.catalog.environments.values()]})
 
@@ -83,23 +60,6 @@ async def _environment(daemon: Daemon, environment: Environment) -> dict[str, An
         "health": {"ok": health.ok, "message": health.message}
         if health
         else {"ok": False, "message": "not opened yet"},
-    }
-
-
-def environment_json(catalog: Any, environment: Environment) -> dict[str, Any]:
-    """As the doors show it: without settings, which hold secrets."""
-    return {
-        "name": environment.name,
-        "default": environment.name == catalog.default,
-        "executor": environment.executor,
-        "dialect": environment.dialect,
-        "stage": environment.stage,
-        "autonomy": environment.autonomy.value,
-        "dry_run": environment.dry_run,
-        "alerts": [str(matcher) for matcher in environment.alerts],
-        "operations": [
-            name for name in catalog.operations if catalog.translator.translation(name, environment) is not None
-        ],
     }
 
 
@@ -136,17 +96,6 @@ async def get_incident(daemon: Daemon, request: web.Request, caller: Caller) -> 
             "entries": [entry_json(entry) for entry in entries],
         }
     )
-
-
-def entry_json(entry: Entry) -> dict[str, Any]:
-    return {
-        "seq": entry.seq,
-        "at": rfc3339(entry.at),
-        "kind": entry.kind,
-        "incident": entry.incident,
-        "request": entry.request,
-        "data": entry.data,
-    }
 
 
 async def list_requests(daemon: Daemon, request: web.Request, caller: Caller) -> web.Response:

@@ -16,8 +16,8 @@ from aiohttp import web
 from uici.daemon.problem import unavailable, wrong_shape
 from uici.daemon.server import Daemon
 from uici.daemon.tokens import Caller
+from uici.daemon.words import entry_json
 from uici.journal import KINDS, Entry, Journal
-from uici.model import rfc3339
 
 STREAMS = 64
 _BEAT = 15.0
@@ -66,16 +66,12 @@ async def get_events(daemon: Daemon, request: web.Request, caller: Caller) -> we
 
 
 def event(entry: Entry) -> bytes:
-    data = {
-        "seq": entry.seq,
-        "at": rfc3339(entry.at),
-        "kind": entry.kind,
-        "incident": entry.incident,
-        "request": entry.request,
-        "data": entry.data,
-    }
     # JSON has no raw newline, so one data line is enough.
-    return b"id: %d\nevent: %s\ndata: %s\n\n" % (entry.seq, entry.kind.encode(), orjson.dumps(data, default=str))
+    return b"id: %d\nevent: %s\ndata: %s\n\n" % (
+        entry.seq,
+        entry.kind.encode(),
+        orjson.dumps(entry_json(entry), default=str),
+    )
 
 
 async def _with_beats(daemon: Daemon, after: int) -> AsyncIterator[Entry | None]:

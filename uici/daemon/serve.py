@@ -116,12 +116,16 @@ class Serving:
         tcp = _tcp(host, port)
         stack.callback(tcp.close)
         bound = "{}:{}".format(*tcp.getsockname()[:2])
-        facts = gather(
-            listens=[bound, str(local)],
-            paths=[str(database), str(local), str(catalog.path)],
-            depends_on=catalog.platform.depends_on,
+        # Asked again after a reload, which may name other things that UICI depends on.
+        infrastructure = UniversalInfrastructureInterface(
+            catalog,
+            journal,
+            facts=lambda: gather(
+                listens=[bound, str(local)],
+                paths=[str(database), str(local), str(infrastructure.catalog.path)],
+                depends_on=infrastructure.catalog.platform.depends_on,
+            ),
         )
-        infrastructure = UniversalInfrastructureInterface(catalog, journal, facts=facts)
         infrastructure.on_progress = running.progress
         worker = Worker(infrastructure)
         outbox = Outbox(journal, escalate_to)
@@ -159,8 +163,8 @@ class Serving:
                 starting = asyncio.create_task(infrastructure.start(), name="engine-start")
                 await self._first(daemon, starting)
                 if starting.done():
-                    for result in starting.result():
-                        self._log.info("settled", request=result.id, status=result.status.value, message=result.message)
+                    for id in starting.result():
+                        self._log.warning("settling what an earlier process left", request=id)
                     daemon.started = True
                     self._keep(daemon, "worker", worker.run)
                     self._keep(daemon, "outbox", outbox.run)

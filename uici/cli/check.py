@@ -1,0 +1,35 @@
+"""``uici check``: every problem of a catalog at once. It opens no engine."""
+
+from __future__ import annotations
+
+import rich_click as click
+
+from uici.cli import options
+
+
+@click.command(short_help="Prove a catalog: every problem at once.")
+@click.argument("path", required=False, metavar="[PATH]")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "github"]),
+    default="text",
+    show_default=True,
+    help="github: annotations of GitHub Actions.",
+)
+@options.config
+@options.as_json
+def check(path: str | None, form: str, config: str | None, as_json: bool) -> int:
+    """Prove a catalog: every problem at once, each with its place and its cure.
+
+    Exit status: 0 no errors, 2 errors.
+    """
+    from uici.catalog.report import exit_code, report
+    from uici.cli import where
+
+    loader = where.loader(path or config)
+    problems = loader.check()
+    text = report(problems, "json" if as_json else form, replaced=loader.replaced)
+    if text:
+        click.echo(text)
+    return exit_code(problems)

@@ -1,0 +1,154 @@
+"""The daemon's API as the command line uses it: over its local socket or over HTTP(S). Blocking, standard library only.
+
+Answers are given as parsed JSON. It must not print or keep a token, and it follows no redirects.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from uici.model.errors import ConfigurationError, DaemonError
+
+_SECONDS = 30.0
+
+
+class RefusedError(DaemonError):
+    """The daemon's problem+json. ``status``: of HTTP; ``problem``: all of it."""
+
+    def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
+        self.status, self.problem = status, problem
+        errors = "".join(f"\n  {one['path']}: {one['message']}" for one in problem.get("errors", ())[:20])
+        super().__init__(f"{problem.get('detail') or problem.get('title') or f'HTTP {status}'}{errors}")
+
+
+class _Unix(http.client.HTTPConnection):
+    def __init__(self, path: Path, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        made.settimeout(self.timeout)
+        try:
+            # Some paths are longer than a socket's address; through its open folder it is short.
+            folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                long = len(os.fsencode(self._path)) > 100
+                made.connect(f"/proc/self/fd/{folder}/{self._path.name}" if long else str(self._path))
+            finally:
+                os.close(folder)
+        except OSError:
+            made.close()
+            raise
+        self.sock = made
+
+
+def answers(path: Path) -> bool:
+    """Whether a daemon listens on that socket."""
+    if not path.exists():
+        return False
+    connection = _Unix(path, 5.0)
+    try:
+        connection.connect()
+    except OSError:
+        return False
+    connection.close()
+    return True
+
+
+class Client:
+    """One daemon. ``where``: its URL, or the path of its local socket. ``token``: None for the local socket."""
+
+    def __init__(self, where: str | Path, token: str | None = None) -> None:
+        self._token = token
+        if isinstance(where, Path):
+            self._socket: Path | None = where
+            self.name = f"unix:{where}"
+            return
+        self._socket = None
+        parts = urlsplit(where if "//" in where else f"http://{where}")
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
+            raise ConfigurationError(f"--server (UICI_SERVER) is {where!r}; write it as https://host:port")
+        self._parts, self.name = parts, f"{parts.scheme}://{parts.netloc}"
+
+    def _connection(self, timeout: float) -> http.client.HTTPConnection:
+        if self._socket is not None:
+            return _Unix(self._socket, timeout)
+        kind = http.client.HTTPSConnection if self._parts.scheme == "https" else http.client.HTTPConnection
+        return kind(self._parts.hostname or "", self._parts.port, timeout=timeout)
+
+    def _sent(
+        self, method: str, path: str, body: Any, timeout: float
+    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+        headers = {"Accept": "application/json"}
+        if self._token:
+            headers["Authorization"] = f"Bearer {self._token}"
+        data = None
+        if body is not None:
+            data = json.dumps(body).encode()
+            headers["Content-Type"] = "application/json"
+        prefix = "" if self._socket else self._parts.path.rstrip("/")
+        connection = self._connection(timeout)
+        try:
+            connection.request(method, prefix + path, data, headers)
+            return connection, connection.getresponse()
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            raise DaemonError(
+                f"the daemon at {self.name} does not answer: {error or type(error).__name__}; is it running there? "
+                "(--server, UICI_SERVER)"
+            ) from error
+
+    def _json(self, method: str, path: str, body: Any = None, timeout: float = _SECONDS) -> Any:
+        connection, response = self._sent(method, path, body, timeout)
+        try:
+            text = response.read(64 * 1024 * 1024)
+        except (OSError, http.client.HTTPException) as error:
+            raise DaemonError(f"the daemon at {self.name} went away in the middle of its answer") from error
+        finally:
+            connection.close()
+        try:
+            data = json.loads(text) if text else {}
+        except ValueError:
+            raise DaemonError(f"{self.name} answered {response.status} and no JSON; is UICI there?") from None
+        if response.status >= 400 and "problem" in (response.getheader("Content-Type") or ""):
+            raise RefusedError(response.status, data)
+        if response.status >= 400 and response.status != 503:
+            raise DaemonError(f"{self.name} answered {response.status}; is UICI there?")
+        return data
+
+    def get(self, path: str, **query: Any) -> Any:
+        asked = urlencode({name: value for name, value in query.items() if value is not None})
+        return self._json("GET", f"/{path}" + (f"?{asked}" if asked else ""))
+
+    def post(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        return self._json("POST", f"/{path}", dict(body or {}))
+
+    def events(self, **query: Any) -> Iterator[Mapping[str, Any] | None]:
+        """Entries as they come; None for a beat, so that the caller can look at the clock. Ends with the connection."""
+        asked = urlencode({name: value for name, value in query.items() if value is not None})
+        connection, response = self._sent("GET", f"/api/v1/events?{asked}", None, 60.0)
+        try:
+            if response.status != 200:
+                raise DaemonError(f"the events of {self.name} cannot be read: {response.status}")
+            while line := response.readline():
+                if line.startswith(b"data: "):
+                    yield json.loads(line[6:])
+                elif line.startswith(b":"):
+                    yield None
+        except (OSError, http.client.HTTPException):
+            return
+        finally:
+            connection.close()
+
+
+def segment(text: str) -> str:
+    """Text as one segment of a path."""
+    return quote(text, safe="")

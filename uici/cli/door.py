@@ -1,0 +1,269 @@
+"""Where a command's words go: to the daemon that runs, or to the engine in this process. Both answer with the API's JSON.
+
+It must not decide anything, and holds the journal only while it works.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+import signal
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from uici.cli import where
+from uici.cli.client import Client, segment
+from uici.model.errors import UICIError
+from uici.model.request import Origin, Request
+
+if TYPE_CHECKING:
+    from uici.catalog import Catalog
+    from uici.engine import UniversalInfrastructureInterface
+
+T = TypeVar("T")
+Progress = Callable[[Mapping[str, Any]], None]
+JSON = Any
+
+
+class Door(Protocol):
+    def operations(self) -> list[JSON]: ...
+    def operation(self, name: str) -> JSON | None: ...
+    def environments(self) -> list[JSON]: ...
+    def incidents(self, states: Sequence[str], limit: int) -> list[JSON]: ...
+    def incident(self, id: str) -> JSON: ...
+    def ask(self, request: Request, progress: Progress) -> JSON: ...
+    def cancel(self, id: str) -> JSON: ...
+    def pause(self, environment: str | None) -> JSON: ...
+    def resume(self, environment: str | None) -> JSON: ...
+    def reopen(self, incident: str) -> JSON: ...
+
+
+def door(config: str | None, server: str | None) -> Door:
+    """The daemon where one runs, else the engine here; raises ConfigurationError, CatalogError."""
+    found = where.client(config, server)
+    return Remote(found) if found is not None else Own(config)
+
+
+class Remote:
+    """By the daemon's API."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+    def operations(self) -> list[JSON]:
+        listed: list[JSON] = self.client.get("api/v1/operations")["operations"]
+        return listed
+
+    def operation(self, name: str) -> JSON | None:
+        return next((one for one in self.operations() if one["name"] == name), None)
+
+    def environments(self) -> list[JSON]:
+        listed: list[JSON] = self.client.get("api/v1/environments")["environments"]
+        return listed
+
+    def incidents(self, states: Sequence[str], limit: int) -> list[JSON]:
+        listed: list[JSON] = self.client.get("api/v1/incidents", state=",".join(states) or None, limit=limit)[
+            "incidents"
+        ]
+        return listed
+
+    def incident(self, id: str) -> JSON:
+        return self.client.get(f"api/v1/incidents/{segment(id)}")
+
+    def ask(self, request: Request, progress: Progress) -> JSON:
+        said = self.client.post("api/v1/requests", request.to_json())
+        where_it_is, shown = f"api/v1/requests/{segment(said['id'])}", 0
+        cancelled = False
+        while True:
+            try:
+                for seen in said.get("evidence", ())[shown:]:
+                    progress(seen)
+                    shown += 1
+                if said["status"] != "running":
+                    return said
+                said = self.client.get(where_it_is, wait="1s")
+            except KeyboardInterrupt:
+                if cancelled:
+                    raise
+                cancelled = True
+                progress({"kind": "cancel", "name": "cancel", "verdict": "asked for; waiting for its end"})
+                self.client.post(f"{where_it_is}/cancel")
+
+    def cancel(self, id: str) -> JSON:
+        return self.client.post(f"api/v1/requests/{segment(id)}/cancel")
+
+    def pause(self, environment: str | None) -> JSON:
+        return self.client.post("api/v1/pause", {"environment": environment})
+
+    def resume(self, environment: str | None) -> JSON:
+        return self.client.post("api/v1/resume", {"environment": environment})
+
+    def reopen(self, incident: str) -> JSON:
+        return self.client.post(f"api/v1/incidents/{segment(incident)}/reopen")
+
+
+class Own:
+    """By the engine in this process, which holds the journal meanwhile; raises JournalInUseError where another does."""
+
+    def __init__(self, config: str | None) -> None:
+        self.catalog: Catalog = where.loader(config).load()
+
+    @classmethod
+    def of(cls, catalog: Catalog) -> Own:
+        """Of a catalog that is loaded already."""
+        made = cls.__new__(cls)
+        made.catalog = catalog
+        return made
+
+    def operations(self) -> list[JSON]:
+        from uici.daemon.words import operation_json
+
+        return [operation_json(self.catalog, self.catalog.operations[name]) for name in self.catalog.operations]
+
+    def operation(self, name: str) -> JSON | None:
+        return next((one for one in self.operations() if one["name"] == name), None)
+
+    def environments(self) -> list[JSON]:
+        from uici.daemon.words import environment_json
+
+        async def asked(infrastructure: UniversalInfrastructureInterface) -> list[JSON]:
+            paused, health = await infrastructure.journal.paused(), await infrastructure.health()
+            return [
+                environment_json(self.catalog, environment)
+                | {
+                    "paused": paused.get(name) or paused.get(None),
+                    "health": {"ok": health[name].ok, "message": health[name].message},
+                }
+                for name, environment in self.catalog.environments.items()
+            ]
+
+        return self._with_engine(asked)
+
+    def incidents(self, states: Sequence[str], limit: int) -> list[JSON]:
+        from uici.journal import Journal
+        from uici.model import IncidentState
+
+        async def asked(journal: Journal) -> list[JSON]:
+            found = await journal.incidents(states=[IncidentState(state) for state in states], limit=limit)
+            return [incident.to_json() for incident in found]
+
+        return self._with_journal(asked)
+
+    def incident(self, id: str) -> JSON:
+        from uici.daemon.words import entry_json
+        from uici.journal import Journal
+
+        async def asked(journal: Journal) -> JSON:
+            incident = await journal.incident(id)
+            if incident is None:
+                raise UICIError(f"there is no incident {id!r} in this journal; `uici incidents` lists them")
+            results = await journal.results(incident=id, limit=1000)
+            entries = await journal.entries(incident=id, limit=10_000)
+            return incident.to_json() | {
+                "results": [result.to_json() for result in reversed(results)],
+                "entries": [entry_json(entry) for entry in entries],
+            }
+
+        return self._with_journal(asked)
+
+    def ask(self, request: Request, progress: Progress) -> JSON:
+        async def asked(infrastructure: UniversalInfrastructureInterface) -> JSON:
+            infrastructure.on_progress = lambda _, seen: progress(seen.to_json())
+            id = new_id()
+            running = asyncio.create_task(infrastructure.execute(request, _origin(), id=id))
+            stops: set[asyncio.Task[bool]] = set()
+
+            def interrupted() -> None:
+                # The first Ctrl-C ends the request in order; from then on the usual one ends the program.
+                loop.remove_signal_handler(signal.SIGINT)
+                progress({"kind": "cancel", "name": "cancel", "verdict": "asked for; waiting for its end"})
+                stops.add(asyncio.create_task(infrastructure.cancel(id, str(_origin()))))
+
+            loop = asyncio.get_running_loop()
+            loop.add_signal_handler(signal.SIGINT, interrupted)
+            try:
+                return (await running).to_json()
+            finally:
+                loop.remove_signal_handler(signal.SIGINT)
+
+        return self._with_engine(asked)
+
+    def cancel(self, id: str) -> JSON:
+        raise UICIError(
+            f"no daemon runs for this journal, so no request {id!r} runs; Ctrl-C cancels a `uici run` in its own terminal"
+        )
+
+    def pause(self, environment: str | None) -> JSON:
+        async def asked(infrastructure: UniversalInfrastructureInterface) -> JSON:
+            await infrastructure.pause(self._known(environment), str(_origin()))
+            return {"paused": environment or "everywhere"}
+
+        return self._with_engine(asked)
+
+    def resume(self, environment: str | None) -> JSON:
+        async def asked(infrastructure: UniversalInfrastructureInterface) -> JSON:
+            await infrastructure.resume(self._known(environment), str(_origin()))
+            return {"resumed": environment or "everywhere"}
+
+        return self._with_engine(asked)
+
+    def reopen(self, incident: str) -> JSON:
+        async def asked(infrastructure: UniversalInfrastructureInterface) -> JSON:
+            found = await infrastructure.journal.incident(incident)
+            if found is None:
+                raise UICIError(f"there is no incident {incident!r} in this journal; `uici incidents` lists them")
+            key = found.target.key if found.target else found.key
+            await infrastructure.reopen(key, str(_origin()))
+            return {"reopened": key}
+
+        return self._with_engine(asked)
+
+    def _known(self, environment: str | None) -> str | None:
+        if environment is not None and environment not in self.catalog.environments:
+            raise UICIError(
+                f"there is no environment {environment!r}; there are: {', '.join(self.catalog.environments)}"
+            )
+        return environment
+
+    def _with_journal(self, work: Callable[[Any], Awaitable[T]]) -> T:
+        async def all_of_it() -> T:
+            from uici.journal import open_journal
+
+            journal = await open_journal(self.catalog.platform.journal_url)
+            try:
+                return await work(journal)
+            finally:
+                await journal.close()
+
+        return asyncio.run(all_of_it())
+
+    def _with_engine(self, work: Callable[[UniversalInfrastructureInterface], Awaitable[T]]) -> T:
+        async def opened(journal: Any) -> T:
+            from uici.engine import UniversalInfrastructureInterface
+
+            infrastructure = UniversalInfrastructureInterface(self.catalog, journal)
+            try:
+                await infrastructure.start()
+                return await work(infrastructure)
+            finally:
+                await infrastructure.close()
+
+        return self._with_journal(opened)
+
+
+def new_id() -> str:
+    """A request's id, in the same form as the daemon's."""
+    import secrets
+    import time
+
+    return f"{int(time.time() * 1000):012x}{secrets.token_hex(10)}"
+
+
+def _origin() -> Origin:
+    uid = os.getuid()
+    try:
+        name = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        name = str(uid)
+    return Origin("human", name)

@@ -1,0 +1,117 @@
+"""The group ``uici``: its commands are imported when one is called, so that ``uici --help`` stays cheap.
+
+Errors end here: a person's mistake is told in one line with its cure and never as a traceback.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any, cast
+
+import rich_click as click
+
+from uici import __version__
+
+#: name -> (module, one line for the list). The line is repeated by the command's own help; a test keeps them equal.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "run": ("uici.cli.run", "Ask for one operation and see how it ends."),
+    "check": ("uici.cli.check", "Prove a catalog: every problem at once."),
+    "plan": ("uici.cli.plan", "Say what an alert would lead to, without acting."),
+    "serve": ("uici.cli.serve", "Run the daemon."),
+    "operations": ("uici.cli.look", "List what may be asked."),
+    "environments": ("uici.cli.look", "List where operations run, and how each place does."),
+    "incidents": ("uici.cli.look", "List incidents, or tell one: what happened and why."),
+    "approvals": ("uici.cli.look", "List what waits for approval."),
+    "approve": ("uici.cli.act", "Approve a request that waits."),
+    "deny": ("uici.cli.act", "Deny a request that waits."),
+    "cancel": ("uici.cli.act", "Stop a request."),
+    "pause": ("uici.cli.act", "Stop all automation."),
+    "resume": ("uici.cli.act", "Let automation go on."),
+    "reopen": ("uici.cli.act", "Give an incident's target back to automation."),
+    "init": ("uici.cli.init", "Start a catalog in a folder."),
+    "schema": ("uici.cli.schema", "Print the JSON Schema of a file, for editors."),
+    "doctor": ("uici.cli.doctor", "Say what is wrong with this set-up."),
+    "demo": ("uici.cli.show_demo", "Show a recovery on real services."),
+    "completion": ("uici.cli.completion", "Print shell completion for bash, zsh or fish."),
+}
+
+click.rich_click.COMMAND_GROUPS = {
+    "uici": [
+        {"name": "Operate", "commands": ["run", "plan", "serve", "cancel", "pause", "resume", "reopen"]},
+        {"name": "Look", "commands": ["operations", "environments", "incidents", "approvals", "approve", "deny"]},
+        {"name": "Set up", "commands": ["init", "check", "schema", "doctor", "demo", "completion"]},
+    ]
+}
+click.rich_click.MAX_WIDTH = 110
+
+
+class Lazy(click.RichGroup):
+    """Lists commands from ``COMMANDS`` alone; ``load`` imports the real one."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        # For the list and for completion a name and its line are enough.
+        return click.RichCommand(cmd_name, short_help=COMMANDS[cmd_name][1], help=COMMANDS[cmd_name][1])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, load(name) if command is not None and name in COMMANDS else command, rest
+
+
+def load(name: str) -> click.Command:
+    """The command itself, imported now."""
+    module = importlib.import_module(COMMANDS[name][0])
+    return cast("click.Command", getattr(module, name))
+
+
+@click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, "-V", "--version", prog_name="uici")
+def uici() -> None:
+    """Safe hands for whoever decides: carries out what the catalog, its policies and its guards allow,
+    written down before it acts, verified after, undone when it did not help."""
+
+
+def run(args: list[str] | None = None) -> None:
+    """Runs it and exits: 0 done, 1 failed, 2 wrong usage or an invalid request, 3 refused, 4 unverified, 5 needs
+    approval, 6 in doubt, 130 interrupted."""
+    try:
+        code: Any = uici.main(args=args, prog_name="uici", standalone_mode=False)
+    except click.exceptions.Exit as error:
+        code = error.exit_code
+    except click.exceptions.Abort:
+        click.echo("interrupted", err=True)
+        code = 130
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except _ours() as error:
+        click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
+        code = 2 if _configuration(error) else 1
+    except KeyboardInterrupt:
+        click.echo("interrupted", err=True)
+        code = 130
+    except BrokenPipeError:
+        # The reader (head, less) has gone; that is its right.
+        sys.stderr.close()
+        code = 0
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _ours() -> type[Exception]:
+    """Looked up only when an error comes by: the words cost 30 ms that ``uici --help`` has no use for."""
+    from uici.model.errors import UICIError
+
+    return UICIError
+
+
+def _configuration(error: Exception) -> bool:
+    from uici.model.errors import ConfigurationError
+
+    return isinstance(error, ConfigurationError)

@@ -1,0 +1,114 @@
+"""``uici run``: one Request, its values typed by the operation's schema. What it may do is the engine's to decide."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+
+from uici.cli import options
+
+
+@click.command(short_help="Ask for one operation and see how it ends.")
+@click.argument("operation")
+@click.argument("parameters", nargs=-1, metavar="[NAME=VALUE]...")
+@options.environment
+@click.option("--dry-run", is_flag=True, help="Look, and show what would be done; change nothing.")
+@click.option("-y", "--yes", is_flag=True, help="Confirm an operation that destroys; it is not asked then.")
+@click.option("--reason", default="", help="Why; written down with the request.")
+@options.config
+@options.server
+@options.as_json
+def run(
+    operation: str,
+    parameters: tuple[str, ...],
+    environment: str | None,
+    dry_run: bool,
+    yes: bool,
+    reason: str,
+    config: str | None,
+    server: str | None,
+    as_json: bool,
+) -> int:
+    """Ask for one operation and see how it ends.
+
+    Values are typed by the operation's schema: text as it is, numbers, true and false, JSON for lists and objects.
+    NAME=@FILE reads the value from a file, NAME=@@TEXT is text that begins with @.
+
+    Exit status: 0 done, 1 failed, 2 the request itself is invalid, 3 refused, 4 unverified, 5 needs approval,
+    6 in doubt.
+
+    Example: uici run restart_service service=web -e local
+    """
+    from uici.cli import show
+    from uici.cli.door import door
+    from uici.model.request import Request, Result
+
+    entry = door(config, server)
+    known = entry.operation(operation)
+    schema = known["parameters"] if known else {}
+    values = dict(_value(text, schema) for text in parameters)
+    if known and known["risk"] == "destroy" and not (yes or dry_run) and sys.stdin.isatty() and not as_json:
+        yes = click.confirm(f"{operation} destroys ({known['summary']}) Do it?", default=False, err=True)
+    asked = Request(
+        operation=operation, parameters=values, environment=environment, reason=reason, dry_run=dry_run, confirm=yes
+    )
+    result = entry.ask(asked, (lambda _: None) if as_json else show.progress)
+    if as_json:
+        show.as_json(result)
+    else:
+        show.result(result)
+    return Result.from_json(result).exit_code
+
+
+def _value(text: str, schema: Mapping[str, Any]) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise click.UsageError(f"{text!r} is no NAME=VALUE")
+    kinds = _kinds(schema.get("properties", {}).get(name, {}))
+    if value.startswith("@@"):
+        value = value[1:]
+    elif value.startswith("@"):
+        try:
+            value = Path(value[1:]).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise click.UsageError(f"{name}: the file {value[1:]!r} cannot be read: {error}") from None
+    return name, _typed(value, kinds)
+
+
+def _kinds(schema: Any) -> set[str]:
+    if not isinstance(schema, Mapping):
+        return set()
+    kind = schema.get("type")
+    if isinstance(kind, str):
+        return {kind}
+    if isinstance(kind, list):
+        return set(kind)
+    if "enum" in schema or "const" in schema:
+        values = schema.get("enum", [schema.get("const")])
+        return {"string"} if all(isinstance(one, str) for one in values) else {"any"}
+    return set().union(*(_kinds(one) for name in ("anyOf", "oneOf", "allOf") for one in schema.get(name, ())), set())
+
+
+def _typed(value: str, kinds: set[str]) -> Any:
+    """The value as the schema wants it; what does not fit stays text, and the engine says what is wrong with it."""
+    if not kinds or kinds == {"string"}:
+        return value
+    try:
+        parsed = json.loads(value)
+    except ValueError:
+        return value
+    fits = (
+        (isinstance(parsed, bool) and "boolean" in kinds)
+        or (type(parsed) is int and kinds & {"integer", "number"})
+        or (isinstance(parsed, float) and "number" in kinds)
+        or (parsed is None and "null" in kinds)
+        or (isinstance(parsed, list) and "array" in kinds)
+        or (isinstance(parsed, dict) and "object" in kinds)
+        or "any" in kinds
+    )
+    return parsed if fits else value

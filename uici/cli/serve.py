@@ -1,0 +1,35 @@
+"""``uici serve``: the daemon in the foreground, as systemd, supervisord and containers want it."""
+
+from __future__ import annotations
+
+import rich_click as click
+
+from uici.cli import options
+
+
+@click.command(short_help="Run the daemon.")
+@options.config
+@click.option(
+    "--listen", metavar="HOST:PORT", help="Instead of server.listen in platform.yml; port 0 takes a free one."
+)
+@click.option(
+    "--log",
+    type=click.Choice(["auto", "json", "text"]),
+    default="auto",
+    show_default=True,
+    help="Form of the log on stderr; auto: text on a terminal.",
+)
+def serve(config: str | None, listen: str | None, log: str) -> int:
+    """Run the daemon: alerts in, incidents healed or escalated, requests by the API.
+
+    SIGHUP reloads the catalog and keeps the last good one if it does not pass. SIGTERM and Ctrl-C stop in order:
+    what runs is finished or recorded; a second one does not wait.
+    """
+    from uici.cli import where
+    from uici.daemon import logs
+
+    logs.configure(form=log)
+    from uici.daemon.serve import serve as run
+
+    run(where.loader(config), listen=listen)
+    return 0

@@ -1,0 +1,132 @@
+"""How things look on a terminal. Colour only there and not under NO_COLOR; ``--json`` prints the words as they are.
+
+What an engine or a stranger said is shown as text: control characters in it never reach the terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import rich_click as click
+
+_COLOURS = {
+    "done": "green",
+    "resolved": "green",
+    "pass": "green",
+    "recovered": "green",
+    "failed": "red",
+    "refused": "red",
+    "refuse": "red",
+    "escalated": "red",
+    "in_doubt": "red",
+    "unverified": "yellow",
+    "needs_approval": "yellow",
+    "acting": "cyan",
+    "open": "yellow",
+    "watching": "cyan",
+    "destroy": "red",
+    "change": "yellow",
+    "observe": "green",
+}
+
+
+def clean(text: Any) -> str:
+    """One line of text that cannot move the cursor or change colours."""
+    return "".join(c if c.isprintable() else " " if c in "\n\t\r" else "\N{REPLACEMENT CHARACTER}" for c in str(text))
+
+
+def coloured(text: str, *, err: bool = False) -> str:
+    colour = _COLOURS.get(text)
+    stream = sys.stderr if err else sys.stdout
+    if colour is None or not stream.isatty() or os.environ.get("NO_COLOR"):
+        return text
+    return click.style(text, fg=colour)
+
+
+def as_json(data: Any) -> None:
+    click.echo(json.dumps(data, indent=2, ensure_ascii=False, default=str))
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str = "none") -> None:
+    """Plain columns, as wide as their content; for a pipe they are tab-separated without the heading's decoration."""
+    shown = [[clean(cell if cell is not None else "") for cell in row] for row in rows]
+    if not shown:
+        click.echo(empty)
+        return
+    if not sys.stdout.isatty():
+        for row in [list(columns), *shown]:
+            click.echo("\t".join(row))
+        return
+    widths = [max(len(row[index]) for row in [list(columns), *shown]) for index in range(len(columns))]
+    click.echo(
+        click.style(
+            "  ".join(name.upper().ljust(width) for name, width in zip(columns, widths, strict=True)), bold=True
+        )
+    )
+    for row in shown:
+        cells = [coloured(cell) + " " * (width - len(cell)) for cell, width in zip(row, widths, strict=True)]
+        click.echo("  ".join(cells).rstrip())
+
+
+def progress(seen: Mapping[str, Any]) -> None:
+    """One line a piece of evidence, on stderr, as it happens."""
+    verdict = clean(seen.get("verdict", ""))
+    data = seen.get("data") or {}
+    more = clean(data.get("message", "")) if isinstance(data, Mapping) else ""
+    click.echo(
+        f"  {clean(seen.get('kind', '')):<8} {clean(seen.get('name', '')):<32} {coloured(verdict, err=True)}"
+        + (f"  {more}" if more else ""),
+        err=True,
+    )
+
+
+def result(data: Mapping[str, Any]) -> None:
+    """A Result for people: how it ended, why, and the answer."""
+    target = data.get("target") or {}
+    place = " ".join(
+        filter(None, [clean(target.get("name", "")), f"in {data['environment']}" if data.get("environment") else ""])
+    )
+    dry = " (dry run)" if data.get("dry_run") else ""
+    reason = f" ({data['reason']})" if data.get("reason") else ""
+    click.echo(f"{coloured(data['status'])}{reason}: {clean(data['operation'])}{dry} {place}".rstrip())
+    if data.get("message"):
+        for line in str(data["message"]).splitlines():
+            click.echo(f"  {clean(line)}")
+    if data.get("dry_run"):
+        for seen in data.get("evidence", ()):
+            if seen["kind"] == "call":
+                click.echo(f"  would call {clean(seen['name'])} {_short(seen.get('data'))}")
+    if data.get("verification"):
+        click.echo(f"  verification: {coloured(data['verification'])}")
+    if data.get("answer") not in (None, {}, []):
+        click.echo("  answer:")
+        answer(data["answer"], "    ")
+    click.echo(f"  request: {data['id']}")
+
+
+def answer(data: Any, indent: str) -> None:
+    if isinstance(data, Mapping):
+        for name, value in data.items():
+            if isinstance(value, Mapping | list) and value:
+                click.echo(f"{indent}{clean(name)}:")
+                answer(value, indent + "  ")
+            else:
+                click.echo(f"{indent}{clean(name)}: {_short(value)}")
+    elif isinstance(data, list):
+        for one in data:
+            if isinstance(one, Mapping):
+                click.echo(indent + "- " + ", ".join(f"{clean(name)}: {_short(value)}" for name, value in one.items()))
+            else:
+                click.echo(f"{indent}- {_short(one)}")
+    else:
+        click.echo(indent + _short(data))
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, str):
+        return clean(value)
+    return clean(json.dumps(value, ensure_ascii=False, default=str))
