@@ -128,8 +128,8 @@ class Client:
         asked = urlencode({name: value for name, value in query.items() if value is not None})
         return self._json("GET", f"/{path}" + (f"?{asked}" if asked else ""))
 
-    def post(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        return self._json("POST", f"/{path}", dict(body or {}))
+    def post(self, path: str, body: Any = None) -> Any:
+        return self._json("POST", f"/{path}", {} if body is None else body)
 
     def events(self, **query: Any) -> Iterator[Mapping[str, Any] | None]:
         """Entries as they come; None for a beat, so that the caller can look at the clock. Ends with the connection."""

@@ -9,6 +9,7 @@ import asyncio
 import os
 import pwd
 import signal
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -33,6 +34,7 @@ class Door(Protocol):
     def incidents(self, states: Sequence[str], limit: int) -> list[JSON]: ...
     def incident(self, id: str) -> JSON: ...
     def ask(self, request: Request, progress: Progress) -> JSON: ...
+    def plan(self, payload: Any) -> list[JSON]: ...
     def cancel(self, id: str) -> JSON: ...
     def pause(self, environment: str | None) -> JSON: ...
     def resume(self, environment: str | None) -> JSON: ...
@@ -89,6 +91,10 @@ class Remote:
                 cancelled = True
                 progress({"kind": "cancel", "name": "cancel", "verdict": "asked for; waiting for its end"})
                 self.client.post(f"{where_it_is}/cancel")
+
+    def plan(self, payload: Any) -> list[JSON]:
+        listed: list[JSON] = self.client.post("api/v1/plan", payload)["plans"]
+        return listed
 
     def cancel(self, id: str) -> JSON:
         return self.client.post(f"api/v1/requests/{segment(id)}/cancel")
@@ -189,6 +195,21 @@ class Own:
 
         return self._with_engine(asked)
 
+    def plan(self, payload: Any) -> list[JSON]:
+        from uici.daemon.alertmanager import PayloadError
+        from uici.daemon.planning import alerts_of, planned
+
+        now = time.time()
+        try:
+            post = alerts_of(payload, now)
+        except PayloadError as error:
+            raise UICIError(f"{error.path}: {error.message}") from None
+
+        async def asked(infrastructure: UniversalInfrastructureInterface) -> list[JSON]:
+            return [await planned(infrastructure, alert, now) for alert in post.alerts]
+
+        return self._with_engine(asked)
+
     def cancel(self, id: str) -> JSON:
         raise UICIError(
             f"no daemon runs for this journal, so no request {id!r} runs; Ctrl-C cancels a `uici run` in its own terminal"
@@ -255,7 +276,6 @@ class Own:
 def new_id() -> str:
     """A request's id, in the same form as the daemon's."""
     import secrets
-    import time
 
     return f"{int(time.time() * 1000):012x}{secrets.token_hex(10)}"
 

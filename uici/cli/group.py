@@ -10,6 +10,7 @@ import sys
 from typing import Any, cast
 
 import rich_click as click
+from click.exceptions import Abort, Exit
 
 from uici import __version__
 
@@ -56,7 +57,7 @@ class Lazy(click.RichGroup):
         if cmd_name not in COMMANDS:
             return None
         # For the list and for completion a name and its line are enough.
-        return click.RichCommand(cmd_name, short_help=COMMANDS[cmd_name][1], help=COMMANDS[cmd_name][1])
+        return click.RichCommand(name=cmd_name, short_help=COMMANDS[cmd_name][1], help=COMMANDS[cmd_name][1])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -83,9 +84,9 @@ def run(args: list[str] | None = None) -> None:
     approval, 6 in doubt, 130 interrupted."""
     try:
         code: Any = uici.main(args=args, prog_name="uici", standalone_mode=False)
-    except click.exceptions.Exit as error:
+    except Exit as error:
         code = error.exit_code
-    except click.exceptions.Abort:
+    except Abort:
         click.echo("interrupted", err=True)
         code = 130
     except click.ClickException as error:

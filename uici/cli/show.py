@@ -96,16 +96,31 @@ def result(data: Mapping[str, Any]) -> None:
     if data.get("message"):
         for line in str(data["message"]).splitlines():
             click.echo(f"  {clean(line)}")
-    if data.get("dry_run"):
-        for seen in data.get("evidence", ()):
-            if seen["kind"] == "call":
-                click.echo(f"  would call {clean(seen['name'])} {_short(seen.get('data'))}")
+    for line in would(data):
+        click.echo(f"  {line}")
     if data.get("verification"):
         click.echo(f"  verification: {coloured(data['verification'])}")
     if data.get("answer") not in (None, {}, []):
         click.echo("  answer:")
         answer(data["answer"], "    ")
     click.echo(f"  request: {data['id']}")
+
+
+def would(data: Mapping[str, Any]) -> list[str]:
+    """The calls that a dry run would make, with their arguments and what they would touch."""
+    lines = []
+    for seen in data.get("evidence", ()):
+        if seen["kind"] == "call" and seen["verdict"] == "would":
+            more = seen.get("data") or {}
+            on = f" on {clean(more['on'])}" if more.get("on") else ""
+            lines.append(
+                f"would call {clean(seen['name'])}{on} {_short(more.get('arguments', more.get('template', {})))}"
+            )
+            if more.get("touches"):
+                lines.append(f"  it would touch {', '.join(clean(one) for one in more['touches'])}")
+            if more.get("preview"):
+                lines.append(f"  {clean(more['preview'])}")
+    return lines
 
 
 def answer(data: Any, indent: str) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from aiohttp import web
 
+from uici.daemon import planning
+from uici.daemon.alertmanager import PayloadError
 from uici.daemon.problem import ProblemError, unavailable, wrong_shape
-from uici.daemon.server import Daemon, answer, document
+from uici.daemon.server import API_BODY, Daemon, answer, document, loads, read
 from uici.daemon.status import healths
 from uici.daemon.tokens import Caller
 from uici.daemon.words import entry_json, environment_json, operation_json
@@ -20,6 +23,8 @@ from uici.model import (
 
 #: Seconds that ``?wait=`` may ask for.
 LONGEST_WAIT = 300.0
+#: Alerts that one question may plan.
+PLANS = 20
 _PAGE = 1000
 _FIELDS = {"operation", "parameters", "environment", "reason", "dry_run", "confirm"}
 
@@ -191,6 +196,21 @@ def _request(data: dict[str, Any]) -> Request:
         dry_run=data.get("dry_run", False),
         confirm=data.get("confirm", False),
     )
+
+
+async def post_plan(daemon: Daemon, request: web.Request, caller: Caller) -> web.Response:
+    """For each alert: what it would lead to. Nothing is changed."""
+    if not daemon.started or daemon.stopping:
+        raise unavailable("stopping" if daemon.stopping else "starting", "the daemon takes no requests now; try again")
+    payload = loads(await read(request, API_BODY))
+    now = time.time()
+    try:
+        post = planning.alerts_of(payload, now)
+    except PayloadError as error:
+        raise wrong_shape(error.path, error.message) from None
+    if len(post.alerts) > PLANS:
+        raise wrong_shape("alerts", f"at most {PLANS} at a time are planned")
+    return answer({"plans": [await planning.planned(daemon.infrastructure, alert, now) for alert in post.alerts]})
 
 
 async def cancel_request(daemon: Daemon, request: web.Request, caller: Caller) -> web.Response:

@@ -125,6 +125,7 @@ TRY = whole(
         "reason": {"enum": [*Reason, None]},
         "verification": {"enum": [*Verification, None]},
         "changed": FLAG,
+        "step": {"type": ["integer", "null"]},
     }
 )
 INCIDENT = whole(
@@ -146,6 +147,7 @@ INCIDENT = whole(
         "ended_at": MAYBE_TIME,
         "watch_until": MAYBE_TIME,
         "previous": MAYBE_TEXT,
+        "waits_for": MAYBE_TEXT,
         "reopened": COUNT,
     }
 )

@@ -177,17 +177,17 @@ NOBODY = Caller("nobody", frozenset(), False, "open")
 def _caller(daemon: Daemon, request: web.Request, *, needed: bool) -> Caller:
     transport = request.transport
     connection = transport.get_extra_info("socket") if transport is not None else None
-    local = connection is not None and connection.family == socket.AF_UNIX
+    local = connection if connection is not None and connection.family == socket.AF_UNIX else None
     token = tokens.bearer(request.headers.get(hdrs.AUTHORIZATION))
-    if token is not None and (daemon.tokens or local):
+    if token is not None and (daemon.tokens or local is not None):
         caller = daemon.tokens.caller(token)
         if caller is not None:
             return caller
         if needed:
             raise _unauthenticated("this token is not known here")
         return NOBODY
-    if local:
-        return tokens.peer(connection)
+    if local is not None:
+        return tokens.peer(local)
     if not daemon.tokens:
         _no_browser(request)
         return tokens.LOOPBACK

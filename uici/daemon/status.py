@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from aiohttp import web
@@ -78,36 +78,32 @@ async def healths(daemon: Daemon) -> Mapping[str, Health]:
 
 async def get_metrics(daemon: Daemon, request: web.Request, caller: Caller) -> web.Response:
     journal = daemon.journal
-    numbers: dict[str, tuple[str, metrics.Values]] = {
-        "uici_outbox_waiting": ("Escalations that wait for delivery.", {(): float(await journal.outbox_size())}),
-        "uici_alerts_waiting": ("Alerts and open incidents that wait.", {(): float(await journal.waiting_count())}),
-        "uici_closed_targets": ("Targets closed to automation.", {(): float(len(await journal.closed_keys()))}),
-        "uici_paused": ("1 where automation is paused (environments or everywhere).", _paused(await journal.paused())),
-        "uici_requests_running": ("Requests of the API that run.", {(): float(len(daemon.running))}),
-        "uici_journal_seq": ("The last entry's seq.", {(): float(await journal.size())}),
-        "uici_journal_ok": ("0 after an append failed.", {(): 0.0 if daemon.watched.failure else 1.0}),
-        "uici_ready": (
-            "1 when able to work, but for what the engines say.",
-            {(): float(daemon.started and not daemon.broken)},
-        ),
-        "uici_warnings": ("What /readyz warns of.", {(): float(len(daemon.warnings))}),
-    }
-    gauges = [
-        metrics.Gauge(name, help, lambda v=values: v)
-        for name, (help, values) in numbers.items()
-        if name != "uici_paused"
+    numbers = [
+        ("uici_outbox_waiting", "Escalations that wait for delivery.", await journal.outbox_size()),
+        ("uici_alerts_waiting", "Alerts and open incidents that wait.", await journal.waiting_count()),
+        ("uici_closed_targets", "Targets closed to automation.", len(await journal.closed_keys())),
+        ("uici_requests_running", "Requests of the API that run.", len(daemon.running)),
+        ("uici_journal_seq", "The last entry's seq.", await journal.size()),
+        ("uici_journal_ok", "0 after an append failed.", daemon.watched.failure is None),
+        ("uici_ready", "1 when able to work, but for what engines say.", daemon.started and not daemon.broken),
+        ("uici_warnings", "What /readyz warns of.", len(daemon.warnings)),
     ]
-    gauges.append(
-        metrics.Gauge("uici_paused", numbers["uici_paused"][0], lambda: numbers["uici_paused"][1], ("environment",))
-    )
+    paused: metrics.Values = {(name or "*",): 1.0 for name in await journal.paused()} or {("*",): 0.0}
+    up: metrics.Values = {}
     if daemon.started:
         up = {(name,): float(one.ok) for name, one in (await healths(daemon)).items()}
-        gauges.append(metrics.Gauge("uici_environment_up", "1 where the engine answers.", lambda: up, ("environment",)))
+    gauges = [metrics.Gauge(name, help, _constant({(): float(value)})) for name, help, value in numbers]
+    gauges.append(
+        metrics.Gauge(
+            "uici_paused", "1 where automation is paused; * is everywhere.", _constant(paused), ("environment",)
+        )
+    )
+    gauges.append(metrics.Gauge("uici_environment_up", "1 where the engine answers.", _constant(up), ("environment",)))
     return web.Response(body=daemon.counts.text(*gauges), headers={"Content-Type": metrics.CONTENT_TYPE})
 
 
-def _paused(paused: Mapping[str | None, str]) -> metrics.Values:
-    return {(name or "*",): 1.0 for name in paused} or {("*",): 0.0}
+def _constant(values: metrics.Values) -> Callable[[], metrics.Values]:
+    return lambda: values
 
 
 async def get_status(daemon: Daemon, request: web.Request, caller: Caller) -> web.Response:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import time
 
+from uici.daemon import incidents
 from uici.daemon.running import new_id
-from uici.journal import Entry, Journal
+from uici.journal import Journal
 from uici.model import Clock, Incident, IncidentState, rfc3339
 
 KEY = "storm"
@@ -29,22 +30,10 @@ async def storm(journal: Journal, message: str, clock: Clock = time.time) -> Non
             target=None,
             state=IncidentState.ESCALATED,
             alerts=(),
-            reason="schema",
-            message=message,
+            reason=KEY,
+            message=f"{message}; look at Alertmanager itself, and `uici reopen {id}` once it is over",
             started_at=now,
             opened_at=now,
             changed_at=now,
         )
-        escalation = {
-            "id": new_id(clock),
-            "reason": "storm",
-            "title": "A storm of alerts: not all of them are known to UICI",
-            "message": f"{message}. Look at Alertmanager itself; `uici reopen {id}` once it is over.",
-            "environment": None,
-            "incident": id,
-            "request": None,
-        }
-        await journal.append(
-            Entry(kind="incident", data=incident.to_json(), incident=id),
-            Entry(kind="escalation", data=escalation, incident=id),
-        )
+        await journal.append(incidents.entry(incident), incidents.escalation(incident))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from uici.daemon import api, events, schemas, status, webhooks
 from uici.daemon.routes import Route
 from uici.daemon.schemas import FLAG, TEXT, listed, named, page, whole
 
 _ALERTS, _OBSERVE, _OPERATE = frozenset({"alerts"}), frozenset({"observe"}), frozenset({"operate"})
-_PAGED = {
+_PAGED: dict[str, dict[str, Any]] = {
     "limit": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100},
     "before": {"type": "string", "description": "The last id of the page before."},
 }
@@ -148,6 +150,15 @@ ROUTES: tuple[Route, ...] = (
         body=_NOTHING,
         answers={200: whole({"cancelled": FLAG})},
         problems=(409,),
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/plan",
+        handler=api.post_plan,
+        summary="What an alert (or Alertmanager's payload) would lead to; nothing is changed.",
+        may=_OBSERVE,
+        body={"type": ["object", "array"], "description": "Alertmanager's payload, a list of alerts, or one alert"},
+        answers={200: whole({"plans": listed(_NOTHING)})},
     ),
     Route(
         method="GET",
