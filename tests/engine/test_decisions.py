@@ -145,9 +145,7 @@ def test_guard(case: dict[str, Any]) -> None:
             policies=Policies.parse(
                 {
                     "protected": case.get("protected", []),
-                    "blast_radius": case.get(
-                        "limits", [{"min_risk": "change", "at_most": "34%", "always_allow": 1}]
-                    ),
+                    "blast_radius": case.get("limits", [{"min_risk": "change", "at_most": "34%", "always_allow": 1}]),
                 }
             ),
             taken={target.key: case.get("taken", 0)},

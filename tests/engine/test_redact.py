@@ -30,7 +30,13 @@ def test_hidden(printed: Any, shown: Any) -> None:
 
 @pytest.mark.parametrize(
     "plain",
-    ["restarted web", {"state": "running", "restarts": 3}, ["a", 1, None, True], "token bucket is full", {"password": ""}],
+    [
+        "restarted web",
+        {"state": "running", "restarts": 3},
+        ["a", 1, None, True],
+        "token bucket is full",
+        {"password": ""},
+    ],
 )
 def test_left_alone(plain: Any) -> None:
     assert Redactor(["s3cr3t-value!"]).data(plain) is plain

@@ -76,7 +76,9 @@ async def _step(core: Core, execution: Execution, steps: Steps, part: str, index
             execution.note("call", draft.path, "done", {"part": part, "risk": "observe"})
             return
         execution.offered += 1
-        if step.unless is not None and condition(step.unless, steps.seeing(step, item)):
+        # A call that was begun before a restart is settled first: that its effect is there may be its own doing.
+        begun = (part, index, number) in execution.recorded
+        if not begun and step.unless is not None and condition(step.unless, steps.seeing(step, item)):
             execution.skipped += 1
             execution.note("call", draft.path, "skipped", {"part": part})
             answers.append(None)
@@ -400,6 +402,9 @@ async def _settle(
     verdict, why = await settle(core, steps.place, doubt, evidence)
     await core.write(execution, "settled", {"intent": doubt.intent, "verdict": verdict.value, "message": why})
     execution.note("settled", doubt.call.path, verdict.value, {"message": why})
+    if operation is not None:
+        # Waiting for evidence was not the calls' time.
+        execution.calls_until = max(execution.calls_until, core.clock() + operation.timeout)
     if verdict is Settled.HAPPENED:
         return None
     if verdict is Settled.NOT_HAPPENED:

@@ -118,11 +118,11 @@ async def run_accepted(core: Core, execution: Execution, command: Command, place
         return await _failed(core, execution, command, steps, error)
     if execution.blocked is not None:
         raise execution.blocked
+    if execution.dry_run and operation.risk is not Risk.OBSERVE:
+        return execution.result(Status.DONE, None, f"{operation.name}: dry run, nothing was changed")
     execution.answer = _answer(core, execution, command, steps)
     if operation.risk is Risk.OBSERVE:
         return execution.result(Status.DONE, None, f"{operation.name}: done")
-    if execution.dry_run:
-        return execution.result(Status.DONE, None, f"{operation.name}: dry run, nothing was changed")
     nothing = execution.applied == 0
     if not nothing:
         await remember(core, execution, command, steps)
@@ -202,8 +202,7 @@ def _answer(core: Core, execution: Execution, command: Command, steps: Steps) ->
     except ExpressionError as error:
         if command.operation.risk is Risk.OBSERVE:
             raise failed(Reason.EXECUTOR, f"{command.operation.name}: its answer: {error}") from error
-        if not execution.dry_run:
-            execution.note("call", "returns", "failed", {"message": str(error)})
+        execution.note("call", "returns", "failed", {"message": str(error)})
         return None
     return core.environments.redactor.data(answer)
 

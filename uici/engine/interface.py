@@ -153,9 +153,9 @@ class UniversalInfrastructureInterface:
         execution = self._core.running.get(request_id)
         if execution is None:
             return False
-        await self._write("cancel", {"by": by}, request=request_id, incident=execution.incident)
         execution.cancelled_by = by
         execution.cancelled.set()
+        await self._write("cancel", {"by": by}, request=request_id, incident=execution.incident)
         return True
 
     async def pause(self, environment: str | None, by: str) -> None:

@@ -6,6 +6,7 @@ guarded like everything else, but stopped by no brake and never undone itself.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -20,8 +21,9 @@ from uici.engine.verdict import EndedError
 from uici.journal import Entry
 from uici.model import Command, ExpressionError, Reason, Request, Result, Status, UnreachableError, Verification
 
-#: What changes by itself on a service that is ill; a difference there does not mean that somebody else acted.
-VOLATILE = frozenset({"state", "health", "ready", "restarts", "started_at"})
+#: The fields of ``before`` that an undo writes back: only they show that somebody else has acted since. Others (a
+#: state, a count of restarts, the memory in use) change by themselves on a service that is ill.
+_WRITTEN_BACK = re.compile(r"\bbefore\.([A-Za-z_][A-Za-z0-9_]*)")
 
 Walk = Callable[[Core, Execution], Awaitable[Result]]
 
@@ -91,9 +93,10 @@ async def _moved_on(core: Core, execution: Execution, command: Command, steps: S
         now = await ask(core, execution, before.operation, before.parameters, steps.roots)
     except (EndedError, ExpressionError, UnreachableError) as error:
         return f"whether it is still as it was left cannot be told: {error}"
-    was = execution.before if isinstance(execution.before, dict) else {}
-    for field, left in execution.left.items():
-        if field not in VOLATILE and was.get(field) != left and now.get(field) != left:
+    undoes = command.operation.undo.parameters if command.operation.undo else {}
+    for field in _WRITTEN_BACK.findall(repr(undoes)):
+        left = execution.left.get(field)
+        if now.get(field) != left:
             return f"{field} was left as {left!r} and is {now.get(field)!r} now: somebody else has changed it"
     return None
 

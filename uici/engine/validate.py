@@ -21,7 +21,7 @@ def operation_of(catalog: Catalog, request: Request) -> Operation:
     if operation is None:
         raise refused(
             Reason.UNKNOWN_OPERATION,
-            f"the catalog has no operation {request.operation[:100]!r}{catalog.operations.did_you_mean(request.operation)}; "
+            f"the catalog has no operation {request.operation[:100]!r}; {catalog.operations.did_you_mean(request.operation)}; "
             "`uici operations` lists them",
         )
     return operation

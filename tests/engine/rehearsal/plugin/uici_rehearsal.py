@@ -1,0 +1,247 @@
+"""An executor whose engine is a JSON file: faults that no real engine gives on demand, and a memory that outlives SIGKILL.
+
+Installed like any third party's plugin (a dist-info folder with the entry point). The file holds the services, a script of
+faults (``{"call", "then"}``, each used once, in order) and a log of every effect, so that a test can count them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from uici.executor import (
+    Changed,
+    Checked,
+    CheckProblem,
+    Diff,
+    Done,
+    Facts,
+    Health,
+    Identity,
+    JSONSchema,
+    Line,
+    Outcome,
+    Permission,
+    Rejected,
+    Settings,
+    StepToCheck,
+    Target,
+    Unknown,
+)
+from uici.model import Call, Environment, Pinned, Resource, Risk, Touch, UnreachableError
+
+CALLS: dict[str, tuple[Risk, str | None, tuple[str, ...]]] = {
+    "services.get": (Risk.OBSERVE, "Service", ("name",)),
+    "services.list": (Risk.OBSERVE, "list[Service]", ()),
+    "services.create": (Risk.CHANGE, "Service", ("name", "image")),
+    "services.run": (Risk.CHANGE, None, ("command",)),
+    "Service.restart": (Risk.CHANGE, None, ("grace_seconds",)),
+    "Service.set": (Risk.CHANGE, None, ("field", "value")),
+    "Service.remove": (Risk.DESTROY, None, ()),
+}
+
+
+class World:
+    def __init__(self, path: str) -> None:
+        self.path = Path(path)
+
+    def read(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.path.read_text())
+        return found
+
+    def write(self, world: dict[str, Any]) -> None:
+        new = self.path.with_suffix(".new")
+        new.write_text(json.dumps(world))
+        new.replace(self.path)
+
+
+class RehearsalExecutor:
+    settings: ClassVar[JSONSchema] = {
+        "type": "object",
+        "properties": {"world": {"type": "string"}, "password": {"type": "string"}},
+    }
+    dialects: ClassVar[tuple[str, ...]] = ("rehearsal",)
+
+    def __init__(self) -> None:
+        self.world = World(os.devnull)
+
+    def detect(self) -> Settings | None:
+        return None
+
+    def check(self, step: StepToCheck) -> Checked:
+        if step.path not in CALLS:
+            return Checked(problems=(CheckProblem(code="unknown_call", message=f"there is no {step.path}"),))
+        risk, answer, takes = CALLS[step.path]
+        problems = tuple(
+            CheckProblem(code="unknown_argument", message=f"{step.path} takes no {name}", argument=name)
+            for name in step.arguments
+            if name not in takes
+        )
+        return Checked(problems=problems, risk=risk, answer=answer)
+
+    def risk(self, pinned: Pinned) -> Risk:
+        known = CALLS.get(pinned.call.path)
+        if known is None:
+            return Risk.DESTROY
+        # Scaling to none is more than the path tells, as on a real engine.
+        arguments = pinned.call.arguments
+        if pinned.call.path == "Service.set" and arguments.get("field") == "replicas" and arguments.get("value") == 0:
+            return Risk.DESTROY
+        return known[0]
+
+    async def open(self, environment: Environment) -> None:
+        self.world = World(environment.settings["world"])
+        self._ask()
+
+    async def close(self) -> None:
+        pass
+
+    def _ask(self) -> dict[str, Any]:
+        world = self.world.read()
+        if world.get("down"):
+            raise UnreachableError("the rehearsal's engine is down; set down to false")
+        return world
+
+    async def engine_id(self) -> str:
+        return str(self._ask().get("engine", "rehearsal"))
+
+    async def locate(self, target: Target) -> list[Resource]:
+        world = self._ask()
+        return [
+            self._resource(world, name)
+            for name, one in world["services"].items()
+            if target.name in (name, one["id"]) and target.namespace in (None, one.get("namespace"))
+        ]
+
+    def _resource(self, world: dict[str, Any], name: str) -> Resource:
+        one = world["services"][name]
+        return Resource(
+            engine=str(world.get("engine", "rehearsal")),
+            kind="service",
+            id=one["id"],
+            name=name,
+            namespace=one.get("namespace"),
+            names=(name, one["id"]),
+            labels=one.get("labels", {}),
+            owner=f"name/{name}",
+        )
+
+    async def identity(self, facts: Facts) -> Identity:
+        world = self._ask()
+        if world.get("identity") == "unknown":
+            return Identity(unknown="the rehearsal does not tell")
+        own = [name for name in world.get("self", []) if name in world["services"]]
+        return Identity(resources=tuple(self._resource(world, name) for name in own), shows="the rehearsal says so")
+
+    async def resolve(self, call: Call) -> Pinned:
+        world = self._ask()
+        if call.path == "services.run":
+            return Pinned(call=call, unknown="a command can do anything")
+        if call.on is None:
+            return Pinned(call=call)
+        one = world["services"].get(call.on.name)
+        if one is None:
+            return Pinned(call=call, touches=(Touch(resource=call.on),))
+        healthy = one["replicas"] if one["state"] == "running" else 0
+        takes = healthy if call.path in ("Service.restart", "Service.remove") else 0
+        touch = Touch(
+            resource=self._resource(world, call.on.name),
+            healthy=healthy,
+            desired=one["replicas"],
+            takes=takes,
+            managed_by=one.get("managed_by"),
+        )
+        more = tuple(Touch(resource=self._resource(world, name)) for name in one.get("also_touches", ()))
+        return Pinned(call=call, touches=(touch, *more))
+
+    async def preview(self, call: Call) -> Diff | None:
+        return None
+
+    async def run(self, call: Call) -> Outcome:
+        world = self._ask()
+        fault = next((one for one in world["script"] if one["call"] == call.path), None)
+        if fault is not None:
+            world["script"].remove(fault)
+            self.world.write(world)
+        then = fault["then"] if fault else "done"
+        if then == "rejected":
+            return Rejected(errors=("Conflict", "EngineError"), message="the engine will not", reason="conflict")
+        if then == "raises":
+            raise RuntimeError("an error that the executor did not list")
+        if then == "unknown_before":
+            return Unknown(message="the connection broke")
+        answer = self._do(call)
+        if then == "unknown_after":
+            return Unknown(message="the connection broke")
+        if then == "down_after":
+            world = self.world.read()
+            world["down"] = True
+            self.world.write(world)
+            return Unknown(message="the connection broke")
+        return answer
+
+    def _do(self, call: Call) -> Outcome:
+        world, arguments = self.world.read(), call.arguments
+        services = world["services"]
+        if call.path == "services.get":
+            if arguments["name"] not in services:
+                return Rejected(errors=("NotFound",), message="no such service", reason="unknown_target")
+            return self._answer(world, [str(arguments["name"])])
+        if call.path == "services.list":
+            done = self._answer(world, list(services))
+            return Done(
+                answer=done.answer if isinstance(done.answer, list) else [done.answer], resources=done.resources
+            )
+        world["tick"] += 1
+        world["effects"].append({"call": call.path, "on": call.on.name if call.on else None, **dict(arguments)})
+        name = call.on.name if call.on else str(arguments.get("name"))
+        if call.path == "services.create":
+            services[name] = new_service(name, image=arguments["image"], started=world["tick"])
+        elif call.path == "Service.restart":
+            stays_ill = services[name].get("stays_ill", False)
+            services[name].update(state="failed" if stays_ill else "running", started=world["tick"])
+        elif call.path == "Service.set":
+            services[name][arguments["field"]] = arguments["value"]
+        elif call.path == "Service.remove":
+            services.pop(name, None)
+        self.world.write(world)
+        if call.path == "services.create":
+            return self._answer(world, [name])
+        return Done(answer=None)
+
+    def _answer(self, world: dict[str, Any], names: list[str]) -> Done:
+        data = [{"name": name, **world["services"][name]} for name in names]
+        resources = tuple(self._resource(world, name) for name in names)
+        return Done(answer=data[0] if len(data) == 1 else data, resources=resources)
+
+    async def stream(self, call: Call) -> AsyncIterator[Line]:
+        for number in range(3):
+            yield Line(text=f"line {number} password=hunter22", cursor=str(number))
+
+    async def watch(self, resources: Sequence[Resource]) -> AsyncIterator[Changed]:
+        return
+        yield
+
+    async def health(self) -> Health:
+        return Health(ok=True, message="rehearsing")
+
+    def permissions(self, calls: Sequence[Call]) -> list[Permission]:
+        return []
+
+    async def missing(self, permissions: Sequence[Permission]) -> list[Permission]:
+        return []
+
+
+def new_service(name: str, **more: Any) -> dict[str, Any]:
+    return {
+        "id": f"id-of-{name}",
+        "state": "running",
+        "health": "healthy",
+        "started": 1,
+        "replicas": 1,
+        "image": "1",
+        **more,
+    }
