@@ -3,9 +3,9 @@ forgotten."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -50,19 +50,16 @@ async def test_killed_anywhere(name: str, folder: Path) -> None:
     (folder / "request.json").write_text(json.dumps(asked))
     points = folder / "points"
     points.mkdir()
-    subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "tests.engine.rehearsal.crash",
-            str(points),
-            str(folder / "start.json"),
-            str(folder / "request.json"),
-        ],
-        check=True,
-        timeout=120,
-        stdin=subprocess.DEVNULL,
+    killing = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "tests.engine.rehearsal.crash",
+        str(points),
+        str(folder / "start.json"),
+        str(folder / "request.json"),
+        stdin=asyncio.subprocess.DEVNULL,
     )
+    assert await asyncio.wait_for(killing.wait(), 120) == 0
     killed = sorted(points.iterdir(), key=lambda one: int(one.name))
     assert len(killed) > 6, "there are that many points at least"
     ends = {one.name: await _settle(one, allowed) for one in killed}
