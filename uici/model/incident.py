@@ -40,7 +40,7 @@ class Try:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incident:
-    """``key``: ``environment`` and the target's ``Resource.key``, or the alert's fingerprint where no target was found.
+    """``key``: the target's ``Resource.key`` (engine and topmost owner), or the alert's fingerprint where no target was found.
 
     ``alerts``: the newest post of each fingerprint. ``started_at``: the earliest startsAt of its alerts.
     ``watch_until``: RFC 3339; a ``watching`` incident that still fires then did not recover.

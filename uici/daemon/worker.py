@@ -1,0 +1,367 @@
+"""The worker: takes what was accepted, makes incidents of it, and lets a planner act on each, one at a time for one target.
+
+It lives from the journal: a restart at any point goes on where that stands, and a sweep every 5 s finds what was left. It
+executes nothing itself: every Request goes through ``engine.execute``, with the origin of its runbook.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from uici.daemon import incidents
+from uici.daemon.joining import Joining
+from uici.daemon.logs import logger
+from uici.daemon.open_incidents import OpenIncidents
+from uici.daemon.prometheus import Prometheus
+from uici.engine.core import Sleep
+from uici.model import (
+    Clock,
+    ConfigurationError,
+    Environment,
+    Incident,
+    IncidentState,
+    JournalError,
+    Origin,
+    Reason,
+    Result,
+    Runbook,
+    UnreachableError,
+    epoch,
+)
+from uici.planners import Conclusion, Proposal, Verdict, after, choose, plan
+
+if TYPE_CHECKING:
+    from uici.engine import UniversalInfrastructureInterface
+
+#: Seconds between two sweeps for waiting and orphaned work; a wake comes sooner.
+SWEEP = 5.0
+_BEGIN = (IncidentState.OPEN, IncidentState.ACTING)
+
+
+class Worker:
+    """``notify``: called when an escalation was written, so that the outbox need not wait for its own sweep."""
+
+    def __init__(
+        self,
+        infrastructure: UniversalInfrastructureInterface,
+        *,
+        clock: Clock = time.time,
+        sleep: Sleep = asyncio.sleep,
+        notify: Callable[[], None] | None = None,
+    ) -> None:
+        self._infrastructure, self._clock, self._sleep = infrastructure, clock, sleep
+        self._notify = notify or (lambda: None)
+        self._log = logger()
+        self._open = OpenIncidents(infrastructure.journal, infrastructure.redact)
+        self._joining = Joining(
+            infrastructure, self._open, clock, confirm=lambda: self._prometheus() is not None, done=self._task_ended
+        )
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._confirming: dict[str, asyncio.Task[None]] = {}
+        self._known: set[str] = set()
+        self._woken = asyncio.Event()
+        self._stopping = False
+        self._monitor: Prometheus | None = None
+
+    # The loop
+
+    async def run(self) -> None:
+        """Until cancelled; what runs then is left to ``drain``."""
+        self._stopping = False
+        try:
+            while True:
+                self._woken.clear()
+                try:
+                    await self._turn()
+                except JournalError as error:
+                    self._log.error("the journal fails; nothing is begun", problem=str(error))
+                await self._rest()
+        finally:
+            self._stopping = True
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    async def drain(self, grace: float = 0.0) -> None:
+        """Begins nothing more; lets what runs end for ``grace`` seconds, then stops it. The journal has all of it."""
+        self._stopping = True
+        tasks = [*self._joining.tasks(), *self._running.values(), *self._confirming.values()]
+        if not tasks:
+            return
+        if grace > 0:
+            await asyncio.wait(tasks, timeout=grace)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._monitor is not None:
+            await self._monitor.close()
+            self._monitor = None
+
+    async def _turn(self) -> None:
+        for incident in await self._open.refresh():
+            if (given := incidents.given_back(incident, self._clock())) is not incident:
+                await self._open.save([given])
+        await self._joining.take()
+        await self._look_at_watched()
+        await self._begin()
+
+    async def _rest(self) -> None:
+        times = [
+            epoch(one.watch_until) - self._clock()
+            for one in self._open.in_states(IncidentState.WATCHING)
+            if one.watch_until is not None
+        ]
+        seconds = max(0.01, min([SWEEP, *times]))
+        woken = asyncio.create_task(self._woken.wait())
+        slept = asyncio.ensure_future(self._sleep(seconds))
+        try:
+            await asyncio.wait([woken, slept], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            woken.cancel()
+            slept.cancel()
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._log.error("a task of the worker failed; the next sweep tries again", exc_info=error)
+            return  # not woken at once: what fails at once would do so without an end
+        self._notify()
+        self.wake()
+
+    # Watching
+
+    async def _look_at_watched(self) -> None:
+        now = self._clock()
+        changed = []
+        for incident in self._open.in_states(IncidentState.WATCHING):
+            new = incidents.due(incident, now)
+            if new is incident and incident.waits_for is not None:
+                new = incidents.dependency_moved(incident, self._open.get(incident.waits_for), now)
+            if new is not incident:
+                changed.append(new)
+            elif not incident.firing and incident.id not in self._confirming:
+                self._spawn(self._confirming, incident.id, self._confirm(incident))
+        ended = [
+            incidents.ended(one, "inconclusive", now)
+            for one in self._open.in_states(IncidentState.ESCALATED)
+            if not one.alerts and epoch(one.changed_at) + self._settle() < now  # a storm that has passed
+        ]
+        if changed or ended:
+            await self._open.save([*changed, *ended])
+            self._notify()
+
+    async def _confirm(self, incident: Incident) -> None:
+        """A recovery is one when the alert's expression stays empty while its series have fresh samples."""
+        prometheus = self._prometheus()
+        if prometheus is None:
+            await self._open.save([incidents.gone(incident, self._clock())])
+            return
+        window = max([await prometheus.window(alert) for alert in incident.alerts], default=0.0)
+        until = max(epoch(incident.watch_until or incident.changed_at), self._clock() + window) + 2 * SWEEP
+        while not self._stopping:
+            verdicts = [await prometheus.stayed_empty(alert) for alert in incident.alerts]
+            current, now = self._open.get(incident.id), self._clock()
+            if current is None or current.state is not IncidentState.WATCHING or current.firing:
+                return
+            if all(verdict is True for verdict in verdicts):
+                await self._save(incidents.ended(current, "recovered", now))
+                return
+            if now > until:
+                message = "its alerts are resolved, but fresh samples of their expressions did not confirm it"
+                await self._save(incidents.ended(current, "inconclusive", now, message))
+                return
+            await self._sleep(SWEEP)
+
+    def _settle(self) -> float:
+        return self._infrastructure.catalog.platform.settle
+
+    def _prometheus(self) -> Prometheus | None:
+        url = self._infrastructure.catalog.platform.prometheus
+        if url is None:
+            return None
+        if self._monitor is None or self._monitor.url != url:
+            self._monitor = Prometheus(url, clock=self._clock)
+        return self._monitor
+
+    # Acting
+
+    async def _begin(self) -> None:
+        """Starts every incident that may begin: none of its key runs, its environment is not paused, there is room."""
+        waiting = [one for one in self._open.in_states(*_BEGIN) if one.id not in self._running]
+        if not waiting or self._stopping:
+            return
+        paused = await self._infrastructure.journal.paused()
+        keys = {one.key for id in self._running if (one := self._open.get(id)) is not None}
+        for incident in waiting:
+            if len(self._running) >= self._infrastructure.catalog.platform.incidents_at_once:
+                break
+            if None in paused or incident.environment in paused or incident.key in keys:
+                continue
+            keys.add(incident.key)
+            self._spawn(self._running, incident.id, self._act(incident.id))
+
+    def _spawn(self, among: dict[str, asyncio.Task[None]], id: str, work: object) -> None:
+        task: asyncio.Task[None] = asyncio.create_task(work, name=f"incident-{id}")  # type: ignore[arg-type]
+        among[id] = task
+
+        def over(done: asyncio.Task[None]) -> None:
+            among.pop(id, None)
+            self._task_ended(done)
+
+        task.add_done_callback(over)
+
+    async def _act(self, id: str) -> None:
+        incident = self._current(id)
+        resumed = id not in self._known and (incident.state is IncidentState.ACTING or bool(incident.tried))
+        self._known.add(id)
+        try:
+            conclusion = await self._recover(incident) if resumed else None
+            if conclusion is None:
+                conclusion = await self._plan(id)
+            if conclusion is not None:
+                await self._conclude(id, conclusion)
+        except JournalError:
+            self._known.discard(id)
+            raise
+        except Exception as error:  # noqa: BLE001 - a bug met by one incident must not keep UICI from the others
+            self._log.error("an incident could not be worked on", incident=id, exc_info=error)
+            message = f"UICI failed inside while it worked on this: {type(error).__name__}: {error}"
+            await self._save(incidents.escalated(self._current(id), Reason.INCONCLUSIVE, message, self._clock()))
+
+    async def _plan(self, id: str) -> Conclusion | None:
+        """Runs the incident's plan to its conclusion; None: it was left where it stands."""
+        incident = self._current(id)
+        if not incident.firing:
+            return Conclusion(verdict=Verdict.CHANGED, message=incident.message)
+        catalog = self._infrastructure.catalog
+        environment = catalog.environments.get(incident.environment or "")
+        if environment is None:
+            message = f"the catalog has no environment {incident.environment!r} any more"
+            return Conclusion(verdict=Verdict.ESCALATE, reason=Reason.UNKNOWN_ENVIRONMENT, message=message)
+        alert = incident.firing[0]
+        runbook = self._runbook(incident)
+        if runbook is None:
+            message = f"no runbook matches {alert.name}"
+            return Conclusion(verdict=Verdict.ESCALATE, reason=Reason.NOT_OFFERED, message=message)
+        start = incidents.next_step(incident, catalog.operations)
+        verified = incident.reason == Reason.VERIFICATION.value
+        acting = incidents.acting(incident, runbook.name, self._clock())
+        await self._open.save([acting])
+        planning = plan(acting, alert, runbook, environment, operations=catalog.operations, start=start)
+        async with contextlib.aclosing(planning):
+            said = await anext(planning)
+            while isinstance(said, Proposal):
+                current = self._current(id)
+                if self._stopping:
+                    return None
+                if not current.firing:
+                    return Conclusion(verdict=Verdict.CHANGED, message="its alerts are gone")
+                result = await self._execute(id, said, runbook, environment)
+                if result.reason is Reason.PAUSED:
+                    await self._open.save([incidents.waiting(self._current(id), result.message, self._clock())])
+                    return None
+                changed, said = said.changing, await planning.asend(result)
+                if changed and isinstance(said, Proposal):
+                    await self._open.save([self._current(id)])
+        if verified and said.verdict is Verdict.NOTHING_TO_DO:
+            message = f"still firing though the last change was verified; {said.message}"
+            return Conclusion(verdict=Verdict.ESCALATE, reason=Reason.VERIFICATION.value, message=message)
+        return said
+
+    async def _execute(self, id: str, proposal: Proposal, runbook: Runbook, environment: Environment) -> Result:
+        step = proposal.step if proposal.changing else None
+        request_id = f"{self._infrastructure.new_id()}-{'q' if step is None else step}"
+        origin = Origin("runbook", runbook.name)
+        result = await self._infrastructure.execute(
+            proposal.request, origin, incident=id, seen=proposal.seen, id=request_id
+        )
+        if result.reason is Reason.PAUSED:
+            return result
+        changed = proposal.changing and await self._changed(result)
+        new = incidents.tried(self._current(id), result, proposal.step, changed)
+        # Its Result is in the journal; this is written with what follows from it, so that a restart between the two
+        # finds either both or neither.
+        self._open.keep(new)
+        return result
+
+    async def _changed(self, result: Result) -> bool:
+        entries = await self._infrastructure.journal.entries(request=result.id, kinds=("result",))
+        return bool(entries) and bool(entries[-1].data["changed"])
+
+    async def _conclude(self, id: str, conclusion: Conclusion) -> None:
+        incident, now, settle = self._current(id), self._clock(), self._settle()
+        if conclusion.verdict is Verdict.BLOCKED and conclusion.dependency is not None:
+            dependency = await self._incident_of(incident, conclusion.dependency)
+            await self._save(incidents.blocked(incident, conclusion, dependency, now, settle))
+            return
+        watch = settle
+        prometheus = self._prometheus()
+        if conclusion.verdict is Verdict.CHANGED and prometheus is not None and incident.alerts:
+            watch = max(watch, *[await prometheus.window(alert) for alert in incident.alerts])
+            incident, now = self._current(id), self._clock()
+        await self._save(incidents.concluded(incident, conclusion, now, watch, confirm=prometheus is not None))
+
+    async def _incident_of(self, incident: Incident, dependency: tuple[str, str | None]) -> Incident | None:
+        """The dependency's own incident; one may still be on its way, so it is waited for a little."""
+        name, namespace = dependency
+        give_up = self._clock() + incidents.DEPENDENCY_GRACE
+        while True:
+            with contextlib.suppress(UnreachableError, ConfigurationError, KeyError):
+                found = await self._infrastructure.locate(incident.environment or "", "service", name, namespace)
+                known = self._open.of_key(found[0].key) if len(found) == 1 else None
+                if known is not None:
+                    return known
+            if self._clock() >= give_up or self._stopping:
+                return None
+            await self._sleep(1.0)
+
+    # After a restart
+
+    async def _recover(self, incident: Incident) -> Conclusion | None:
+        """What an earlier process did about it and did not note: its Results, those that are being settled among them."""
+        journal, known = self._infrastructure.journal, {one.request for one in incident.tried}
+        for unsettled in await journal.unsettled():
+            if unsettled.command.incident == incident.id:
+                await self._infrastructure.wait(unsettled.command.id)
+        results = [one for one in reversed(await journal.results(incident=incident.id)) if one.id not in known]
+        conclusion: Conclusion | None = None
+        for result in results:
+            _, separator, step = result.id.partition("-")
+            if not separator or result.reason is Reason.PAUSED:
+                continue  # an undo, which its parent's Result tells of; or one that waits
+            if not step.isdecimal():
+                self._open.keep(incidents.tried(self._current(incident.id), result, None, False))
+                continue
+            changed = await self._changed(result)
+            stopped = result.reason is Reason.CANCELLED and not changed
+            if stopped and not await journal.entries(request=result.id, kinds=("cancel",), limit=1):
+                continue  # UICI stopped before it began: it is tried again
+            self._open.keep(incidents.tried(self._current(incident.id), result, int(step), changed))
+            conclusion = after(result)
+        return conclusion
+
+    # Small
+
+    def _runbook(self, incident: Incident) -> Runbook | None:
+        runbooks = self._infrastructure.catalog.runbooks
+        named = next((one for one in runbooks if one.name == incident.runbook and one.enabled), None)
+        return named or choose(incident.firing[0], runbooks)
+
+    def _current(self, id: str) -> Incident:
+        incident = self._open.get(id)
+        if incident is None:
+            raise JournalError(f"incident {id} is not known any more; it is read anew from the journal")
+        return incident
+
+    async def _save(self, incident: Incident) -> None:
+        await self._open.save([incident])
+        self._log.info(
+            "incident",
+            incident=incident.id,
+            state=incident.state.value,
+            reason=incident.reason,
+            message=incident.message,
+        )
