@@ -43,9 +43,7 @@ class ParametersError(ConfigurationError):
     def __init__(self, operation: str, problems: Sequence[tuple[str, str]]) -> None:
         self.operation = operation
         self.problems = tuple(problems)
-        super().__init__(
-            "; ".join(f"{operation}: {'parameter ' + path + ': ' if path else ''}{text}" for path, text in problems)
-        )
+        super().__init__("; ".join(f"{'parameter ' + path + ' ' if path else ''}{text}" for path, text in problems))
 
 
 def did_you_mean(word: str, words: Iterable[str]) -> str:

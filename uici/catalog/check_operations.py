@@ -1,0 +1,105 @@
+"""What operations prove in themselves and with each other: their schemas, what they ask, and their expressions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jsonschema_rs
+
+from uici.catalog import roots
+from uici.catalog.conformance import short, validator
+from uici.catalog.gather import Entry
+from uici.catalog.problem import did_you_mean
+from uici.catalog.scope import Scope
+from uici.model import duration
+
+
+def schemas(scope: Scope) -> None:
+    """``parameters`` and ``returns`` are JSON Schema, and what names a parameter names one."""
+    for entry in scope.gathered.operations.values():
+        if entry.broken:
+            continue
+        definition = entry.definition
+        _schema(entry, "parameters", definition["parameters"])
+        _schema(entry, "returns", definition.get("returns", {}))
+        if entry.broken:
+            continue
+        _parameters(entry, definition)
+
+
+def expressions(scope: Scope) -> None:
+    """``before``, ``verify`` and ``undo`` ask what there is, and every expression names what it can see."""
+    for entry in list(scope.gathered.operations.values()):
+        if not entry.broken:
+            _asked(scope, entry, entry.definition)
+
+
+def _schema(entry: Entry, key: str, schema: Any) -> None:
+    try:
+        validator(schema)
+    except jsonschema_rs.ValidationError as error:
+        said = str(error).split("\n", 1)[0]
+        entry.add("bad-schema", f"is no JSON Schema: {short(said)}", _cure(said), at=(key, *error.instance_path))
+
+
+def _cure(said: str) -> str:
+    if "regex" in said:
+        return "regular expressions are RE2-like: no look-around, no back-references"
+    if "retriev" in said:
+        return "write it out, or put it under $defs: references lead nowhere outside"
+    return "see https://json-schema.org/understanding-json-schema"
+
+
+def _parameters(entry: Entry, definition: Mapping[str, Any]) -> None:
+    parameters = definition["parameters"]
+    properties = parameters.get("properties", {})
+    if parameters.get("additionalProperties", True) is not False and "patternProperties" not in parameters:
+        entry.add(
+            "open-parameters",
+            "takes any parameter, so that a misspelt one is not found",
+            "add additionalProperties: false",
+            at=("parameters",),
+            severity="warning",
+        )
+    target = definition.get("target") or {}
+    for key in ("parameter", "namespace"):
+        if key in target and target[key] not in properties:
+            message = f"target.{key} names the parameter {target[key]!r}, which there is not"
+            entry.add("unknown-parameter", message, did_you_mean(target[key], properties), at=("target", key))
+    for name in parameters.get("required", ()):
+        if name not in properties:
+            message = f"requires the parameter {name!r}, which it does not describe"
+            entry.add("unknown-parameter", message, did_you_mean(name, properties), at=("parameters", "required"))
+    grace = properties.get("grace_seconds")
+    if isinstance(grace, Mapping):
+        limit = duration(definition.get("timeout", "60s"))
+        most = grace.get("maximum", grace.get("exclusiveMaximum", grace.get("const")))
+        if not isinstance(most, (int, float)) or most > limit:
+            message = f"grace_seconds may be {'without bound' if most is None else most}, the timeout is {limit:g} s"
+            hint = f"give it a maximum below {limit:g}, or a longer timeout"
+            entry.add("grace-exceeds-timeout", message, hint, at=("parameters", "properties", "grace_seconds"))
+
+
+def _asked(scope: Scope, entry: Entry, definition: Mapping[str, Any]) -> None:
+    before = scope.before(definition)
+    early = roots.of_operation(definition)
+    late = roots.of_operation(definition, before)
+    if "before" in definition:
+        scope.asks(entry, definition["before"], ("before",), early, observe="before")
+    if "took_effect" in definition:
+        if before is None:
+            hint = "add before: what is read before the first change"
+            entry.add(
+                "took-effect-without-before", "compares with nothing: there is no before", hint, at=("took_effect",)
+            )
+        else:
+            scope.shapes.condition(definition["took_effect"], {**late, "answer": before}, entry.add, ("took_effect",))
+    if "verify" in definition:
+        verify = definition["verify"]
+        scope.asks(entry, verify, ("verify",), late, observe="verify")
+        seen = {**late, "answer": scope.returns(verify["operation"])}
+        for key in ("expect", "fail"):
+            scope.shapes.condition(verify.get(key), seen, entry.add, ("verify", key))
+    if "undo" in definition:
+        scope.asks(entry, definition["undo"], ("undo",), {**late, "answer": definition.get("returns", {})})

@@ -1,0 +1,167 @@
+"""What environments and the platform prove: executors that are installed, settings that they take, references in place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from uici.catalog.conformance import conform
+from uici.catalog.gather import Entry
+from uici.catalog.problem import did_you_mean
+from uici.catalog.scope import Scope
+from uici.catalog.secrets import references
+from uici.catalog.source import Trail
+from uici.executor import Executor, names
+from uici.model import Matcher
+
+_WILD = frozenset("*?[")
+_URL = re.compile(r"https?://[^\s/?#]+[^\s]*|\$\{(env|file):[^}]+\}.*")
+
+
+def environments(scope: Scope) -> None:
+    """Every environment, and the default."""
+    for entry in scope.gathered.environments.values():
+        if isinstance(entry.definition, dict) and isinstance(entry.definition.get("executor"), str):
+            _environment(scope, entry, entry.definition)
+    default = scope.gathered.default
+    if default is not None and not default.broken:
+        known = scope.gathered.environments
+        if default.definition not in known and default.definition != "auto":
+            hint = did_you_mean(default.definition, [*known, "auto"])
+            default.add("unknown-environment", f"there is no environment {default.definition!r}", hint)
+
+
+def platform(scope: Scope) -> None:
+    """Addresses, and what the guard is told to protect."""
+    found = scope.gathered.platform
+    journal = found.get("journal")
+    if journal is not None and not journal.broken and "url" in journal.definition:
+        url = journal.definition["url"]
+        if not url.startswith(("sqlite:////", "postgresql://", "postgres://", "${")):
+            hint = "write sqlite:////absolute/path, or postgresql://…"
+            journal.add("wrong-form", f"{url!r} is no journal's address", hint, at=("url",))
+    server = found.get("server")
+    if server is not None and not server.broken and "listen" in server.definition:
+        port = int(server.definition["listen"].rpartition(":")[2])
+        if port > 65535:
+            server.add("wrong-form", f"there is no port {port}", "the highest is 65535", at=("listen",))
+    monitoring = found.get("monitoring")
+    if monitoring is not None and not monitoring.broken:
+        _url(monitoring, monitoring.definition.get("prometheus"), ("prometheus",))
+    needs = found.get("depends_on")
+    if needs is not None and not needs.broken:
+        for index, one in enumerate(needs.definition):
+            place = one.get("environment")
+            if place is not None and place not in scope.gathered.environments:
+                hint = did_you_mean(place, scope.gathered.environments)
+                needs.add("unknown-environment", f"there is no environment {place!r}", hint, at=(index, "environment"))
+            if not one.keys() & {"name", "id"}:
+                needs.add("missing-key", "names nothing", "give its name or id", at=(index,))
+
+
+def matchers(entry: Entry, texts: Any, at: Trail) -> tuple[Matcher, ...]:
+    """The matchers of a list; wrong ones are said."""
+    found = []
+    for index, text in enumerate(texts if isinstance(texts, list) else ()):
+        if isinstance(text, str):
+            try:
+                found.append(Matcher.parse(text))
+            except ValueError as error:
+                message, _, cure = str(error).partition("; ")
+                entry.add("bad-matcher", message, cure, at=(*at, index))
+    return tuple(found)
+
+
+def _environment(scope: Scope, entry: Entry, definition: Mapping[str, Any]) -> None:
+    matchers(entry, definition.get("alerts"), ("alerts",))
+    executor = scope.executor(definition["executor"])
+    if isinstance(executor, str):
+        if definition["executor"] in names():
+            message, _, hint = executor.partition("; ")
+            entry.add("executor-not-installed", message, hint, at=("executor",))
+        else:
+            message, hint = (
+                f"no executor {definition['executor']!r} is installed",
+                did_you_mean(definition["executor"], names()),
+            )
+            entry.add("unknown-executor", message, hint, at=("executor",))
+    else:
+        _settings(entry, executor, definition)
+    for key in ("variables", "inventory"):
+        for reference in sorted(references(definition.get(key, {}))):
+            message = f"{reference} is a secret's reference, and expressions would see it"
+            entry.add("secret-reference-here", message, "secrets belong in settings and platform.yml", at=(key,))
+    _operations(scope, entry, definition)
+    inventory = definition.get("inventory")
+    if isinstance(inventory, Mapping):
+        _inventory(scope, entry, inventory)
+
+
+def _settings(entry: Entry, executor: Executor, definition: Mapping[str, Any]) -> None:
+    dialect = definition.get("dialect", definition["executor"])
+    if isinstance(dialect, str) and dialect not in executor.dialects:
+        at: Trail = ("dialect",) if "dialect" in definition else ("executor",)
+        message = f"{definition['executor']} does not speak {dialect!r}"
+        entry.add("unknown-dialect", message, did_you_mean(dialect, executor.dialects), at=at)
+    settings = definition.get("settings", {})
+    if not isinstance(settings, dict):
+        return
+    trail = (*entry.trail, "settings")
+    if "settings" in definition:
+        conform(entry.document, _lenient(executor.settings, settings), settings, trail)
+    elif executor.settings.get("required"):
+        needed = ", ".join(executor.settings["required"])
+        entry.add("missing-key", f"{definition['executor']} needs the settings {needed}", "write them under settings")
+    for name, about in executor.settings.get("properties", {}).items():
+        if (
+            isinstance(about, Mapping)
+            and about.get("writeOnly")
+            and name in settings
+            and not references(settings[name])
+        ):
+            hint = "write ${env:NAME} or ${file:PATH}"
+            entry.add(
+                "secret-in-plain-text", f"{name!r} is a secret and stands here as text", hint, at=("settings", name)
+            )
+
+
+def _lenient(schema: Mapping[str, Any], settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The executor's schema, in which a secret's reference fits everywhere: its value is not known yet."""
+    referring = {name for name, value in settings.items() if references(value)}
+    if not referring:
+        return schema
+    properties = {name: {} if name in referring else one for name, one in schema.get("properties", {}).items()}
+    return {**schema, "properties": properties}
+
+
+def _operations(scope: Scope, entry: Entry, definition: Mapping[str, Any]) -> None:
+    wanted = definition.get("operations")
+    dialect = definition.get("dialect", definition["executor"])
+    for index, pattern in enumerate(wanted if isinstance(wanted, list) else ()):
+        name = pattern.removeprefix("!") if isinstance(pattern, str) else ""
+        if not name or _WILD & set(name):
+            continue
+        at = ("operations", index)
+        if name not in scope.gathered.operations:
+            hint = did_you_mean(name, scope.gathered.operations)
+            entry.add("unknown-operation", f"there is no operation {name!r}", hint, at=at)
+        elif not pattern.startswith("!") and dialect not in scope.gathered.translations.get(name, {}):
+            message = f"{name!r} has no translation for {dialect}"
+            entry.add("not-translated", message, "translate it, or leave it out here", at=at)
+
+
+def _inventory(scope: Scope, entry: Entry, inventory: Mapping[str, Any]) -> None:
+    name = inventory.get("from")
+    if isinstance(name, str):
+        scope.asks(entry, {"operation": name}, ("inventory",), {}, observe="an inventory")
+        # The operation stands under `from` here.
+    services = inventory.get("services")
+    for service, one in services.items() if isinstance(services, dict) else ():
+        if isinstance(one, Mapping):
+            _url(entry, one.get("probe"), ("inventory", "services", service, "probe"))
+
+
+def _url(entry: Entry, url: Any, at: Trail) -> None:
+    if isinstance(url, str) and not _URL.fullmatch(url):
+        entry.add("wrong-form", f"{url!r} is no address", "write http://host:port/path", at=at)

@@ -1,0 +1,94 @@
+"""What runbooks and policies prove: that they can be reached, act only on trouble seen, and ask what there is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from uici.catalog import roots
+from uici.catalog.check_places import matchers
+from uici.catalog.gather import Entry
+from uici.catalog.scope import Scope
+from uici.catalog.shapes import Schema
+from uici.model import Matcher
+
+
+def runbooks(scope: Scope) -> None:
+    """Every runbook, and whether an earlier one takes all its alerts."""
+    earlier: list[tuple[Entry, tuple[Matcher, ...]]] = []
+    for entry in scope.gathered.runbooks:
+        if not isinstance(entry.definition, dict) or entry.broken:
+            continue
+        found = matchers(entry, entry.definition.get("match"), ("match",))
+        if entry.broken:
+            continue
+        if entry.definition.get("enabled", True):
+            _reached(entry, found, earlier)
+            earlier.append((entry, found))
+        _runbook(scope, entry, entry.definition)
+
+
+def policies(scope: Scope) -> None:
+    """Rules name what they can see; what is protected is named."""
+    for entry in scope.gathered.policies["rules"]:
+        if not entry.broken:
+            scope.shapes.condition(entry.definition["when"], roots.POLICY, entry.add, ("when",))
+    for entry in scope.gathered.policies["protected"]:
+        if not entry.broken and not entry.definition.keys() & {"name", "kind", "labels"}:
+            entry.add("missing-key", "names nothing that is protected", "give name, kind or labels")
+
+
+def _reached(entry: Entry, found: tuple[Matcher, ...], earlier: list[tuple[Entry, tuple[Matcher, ...]]]) -> None:
+    for one in found:
+        against = next(
+            (
+                other
+                for other in found
+                if one.op == "=" and other.label == one.label and not other.matches({one.label: one.value})
+            ),
+            None,
+        )
+        if against is not None:
+            message = f"no alert can have both {one} and {against}"
+            entry.add("unreachable-runbook", message, "remove one of them", at=("match",), severity="warning")
+            return
+    for first, wanted in earlier:
+        if all(any(_implies(one, other) for one in found) for other in wanted):
+            line = first.document.place(first.trail)[0]
+            message = f"{first.name!r} ({first.document.file}:{line}) takes all its alerts before it"
+            entry.add(
+                "unreachable-runbook", message, "move it up, or tell them apart", at=("name",), severity="warning"
+            )
+            return
+
+
+def _implies(one: Matcher, other: Matcher) -> bool:
+    """Whether every alert that ``one`` matches is matched by ``other`` too, where it can be told."""
+    if one.label != other.label:
+        return False
+    return one == other or (one.op == "=" and other.matches({one.label: one.value}))
+
+
+def _runbook(scope: Scope, entry: Entry, definition: Mapping[str, Any]) -> None:
+    seen: dict[str, Schema] = {"alert": roots.ALERT, "environment": roots.ENVIRONMENT}
+    if definition.get("target"):
+        seen["target"] = roots.TARGET
+    only_if = definition.get("only_if")
+    if only_if is not None:
+        scope.asks(entry, only_if, ("only_if",), seen, observe="only_if")
+        answer = {**seen, "answer": scope.returns(only_if["operation"])}
+        scope.shapes.condition(only_if["expect"], answer, entry.add, ("only_if", "expect"))
+    for index, step in enumerate(definition.get("steps", ())):
+        at = ("steps", index)
+        scope.shapes.condition(step.get("when"), seen, entry.add, (*at, "when"))
+        scope.asks(entry, step, at, seen)
+        called = scope.operation(step["operation"])
+        if called is not None and called["risk"] != "observe" and only_if is None:
+            message = f"{step['operation']} changes something, and the runbook has no only_if"
+            hint = "say with only_if what must be seen before anything is changed"
+            entry.add("change-without-only-if", message, hint, at=(*at, "operation"))
+        if "as" in step:
+            if step["as"] in roots.RESERVED:
+                message = f"{step['as']!r} is a name of expressions' own"
+                entry.add("reserved-name", message, "choose another", at=(*at, "as"))
+            seen[step["as"]] = roots.result(scope.returns(step["operation"]))

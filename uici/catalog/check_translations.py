@@ -1,0 +1,268 @@
+"""What translations prove: calls that the SDK has, arguments that it takes, answers as promised, and risk as declared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from uici.catalog import roots
+from uici.catalog.gather import Entry
+from uici.catalog.problem import did_you_mean
+from uici.catalog.scope import Scope
+from uici.catalog.shapes import Schema, misfits
+from uici.catalog.source import Trail
+from uici.executor import Executor, StepToCheck
+from uici.model import Environment, Risk
+
+PARTS = ("steps", "confirm", "revert", "cancel")
+_ANSWER = {
+    "missing": "answer-lacks-key",
+    "unknown": "answer-unknown-key",
+    "type": "answer-type",
+    "value": "answer-value",
+}
+
+
+@dataclass(slots=True)
+class _Walk:
+    """One translation on its way through the steps. ``answers``: the SDK's type of each ``as`` (None: plain data)."""
+
+    scope: Scope
+    entry: Entry
+    dialect: str
+    executor: Executor
+    operation: Mapping[str, Any]
+    roots: dict[str, Schema]
+    answers: dict[str, str | None] = field(default_factory=dict)
+    changes: list[tuple[Trail, bool, bool]] = field(default_factory=list)
+
+
+def translations(scope: Scope) -> None:
+    """Each translation of each dialect that somebody uses or wrote."""
+    used = scope.used()
+    for name, of in scope.gathered.translations.items():
+        for dialect, entry in of.items():
+            if name not in scope.gathered.operations:
+                hint = did_you_mean(name, scope.gathered.operations)
+                entry.add("unknown-operation", f"translates {name!r}, which is no operation", hint, key=True)
+                continue
+            _form(of, dialect, entry)
+            operation = scope.operation(name)
+            if entry.broken or operation is None or (scope.used_only and dialect not in used):
+                continue
+            executor = scope.speaker(dialect)
+            if executor is None:
+                if not entry.source and dialect not in used:
+                    message = f"no executor here speaks {dialect!r}, so that this was not checked"
+                    entry.add("unchecked-dialect", message, "install its plugin", key=True, severity="warning")
+            elif "steps" in entry.definition:
+                _translation(scope, entry, name, dialect, executor, operation)
+
+
+def _form(of: Mapping[str, Entry], dialect: str, entry: Entry) -> None:
+    definition = entry.definition
+    if not isinstance(definition, dict):
+        return
+    if "same_as" not in definition:
+        if "steps" not in definition:
+            entry.add("missing-key", "the key 'steps' is missing", "write steps, or same_as another dialect")
+        return
+    if len(definition) > 1:
+        entry.add("same-as-and-steps", "says same_as and more", "keep one of them", at=("same_as",))
+    seen = {dialect}
+    at: Any = definition["same_as"]
+    while at in of and at not in seen and isinstance(of[at].definition, dict):
+        seen.add(at)
+        at = of[at].definition.get("same_as")
+        if at is None:
+            return
+    message = f"same_as leads {'in a circle' if at in seen else f'to {at!r}, which is not translated'}"
+    others = [one for one in of if one not in seen]
+    entry.add("bad-same-as", message, did_you_mean(str(at), others), at=("same_as",))
+
+
+def _translation(
+    scope: Scope, entry: Entry, name: str, dialect: str, executor: Executor, operation: Mapping[str, Any]
+) -> None:
+    seen = roots.of_operation(operation, scope.before(operation))
+    seen["inventory"] = roots.INVENTORY
+    walk = _Walk(scope, entry, dialect, executor, operation, seen)
+    riskiest: tuple[Risk, Trail, str] | None = None
+    for part in PARTS:
+        for index, step in enumerate(entry.definition.get(part, ())):
+            risk = _step(walk, step, (part, index))
+            if part == "steps" and risk is not Risk.OBSERVE:
+                walk.changes.append(((part, index), "unless" in step, "each" in step))
+            if risk is not None and (riskiest is None or risk > riskiest[0]):
+                riskiest = (risk, (part, index), step["call"])
+    _risk(entry, name, operation, riskiest)
+    _idempotence(walk, name)
+    if not any(trail[: len(entry.trail)] == entry.trail for trail in entry.document.broken):
+        _variables(walk)
+    _answer(walk)
+
+
+def _risk(entry: Entry, name: str, operation: Mapping[str, Any], riskiest: tuple[Risk, Trail, str] | None) -> None:
+    declared = Risk(operation["risk"])
+    if riskiest is not None and riskiest[0] > declared:
+        message = f"{riskiest[2]} is {riskiest[0]}, but {name} is declared {declared}"
+        hint = f"declare {name} as risk: {riskiest[0]}, or make a call that harms less"
+        entry.add("risk-too-low", message, hint, at=(*riskiest[1], "call"))
+
+
+def _idempotence(walk: _Walk, name: str) -> None:
+    if walk.operation.get("idempotent") is not True:
+        return
+    several = len(walk.changes) > 1 or any(each for _, _, each in walk.changes)
+    for at, unless, _ in walk.changes:
+        if several and not unless:
+            message = f"{name} is idempotent and makes several changes, but this one has no unless"
+            hint = "say with unless when its effect is already there, or drop idempotent"
+            walk.entry.add("idempotent-without-unless", message, hint, at=(*at, "call"))
+
+
+def _step(walk: _Walk, step: Mapping[str, Any], at: Trail) -> Risk | None:
+    """The risk of one step; None where its call is not known, which is said."""
+    entry, shapes = walk.entry, walk.scope.shapes
+    say = entry.add
+    inner = dict(walk.roots)
+    item: str | None = None
+    if "each" in step:
+        inner["item"] = shapes.elements(step["each"], walk.roots, say, (*at, "each"))
+        item = _element(walk, step["each"])
+    elif step.get("continue"):
+        say("misplaced-key", "continue says how each goes on, and there is no each", "remove it", at=(*at, "continue"))
+    for key in ("within", "every"):
+        if key in step and "until" not in step and "retry" not in step:
+            say("misplaced-key", f"{key} bounds until or retry, and there is neither", "remove it", at=(*at, key))
+    for key in ("when", "unless"):
+        shapes.condition(step.get(key), inner, say, (*at, key))
+    if "touches" in step:
+        shapes.of(step["touches"], inner, say, (*at, "touches"))
+    arguments = {key: shapes.of(value, inner, say, (*at, "with", key)) for key, value in step.get("with", {}).items()}
+    path = _path(walk, step["call"], item, at)
+    checked = None
+    if path is not None:
+        checked = walk.executor.check(
+            StepToCheck(
+                path=path,
+                arguments=arguments,
+                dialect=walk.dialect,
+                accept=tuple(step.get("accept", ())),
+                retry=tuple(step.get("retry", ())),
+                stream=step.get("stream", False),
+            )
+        )
+        for problem in checked.problems:
+            _said(walk, step, at, problem.code, problem.message, problem.hint, problem.argument)
+    unknown = checked is None or any(problem.code == "unknown_call" for problem in checked.problems)
+    answer: Schema = (checked.answer_schema or {}) if checked else {}
+    kind = checked.answer if checked else None
+    if "each" in step:
+        answer, kind = {"type": "array", "items": answer}, f"list[{kind}]" if kind else None
+    if "as" in step:
+        _name(walk, step["as"], at)
+        walk.roots[step["as"]] = answer if not unknown else {}
+        walk.answers[step["as"]] = kind
+    if "until" in step:
+        own = {step["as"]: walk.roots[step["as"]]} if "as" in step else {}
+        shapes.condition(step["until"], {**inner, **own}, say, (*at, "until"))
+        if checked is not None and not unknown and checked.risk is not Risk.OBSERVE:
+            message = f"{step['call']} is {checked.risk}, and until would make it again and again"
+            say("until-on-change", message, "poll with a call that only observes", at=(*at, "until"))
+    return checked.risk if checked is not None and not unknown else None
+
+
+def _path(walk: _Walk, call: str, item: str | None, at: Trail) -> str | None:
+    """The call with its receiver's type for a first name; None, and said, where that is no object."""
+    head, _, method = call.partition(".")
+    if not method or (head != "item" and head not in walk.answers):
+        return call
+    kind = item if head == "item" else walk.answers[head]
+    if kind and not kind.startswith("list["):
+        return f"{kind}.{method}"
+    if kind:
+        message, hint = f"{head!r} is a list, which has no calls", "repeat with each, and call item…"
+    elif head == "item":
+        message, hint = "'item' is no object of the SDK here", "repeat with each over a list of the SDK's objects"
+    else:
+        message, hint = (
+            f"{head!r} is the answer of an earlier step, and plain data",
+            "call the SDK's client, or rename the as",
+        )
+    walk.entry.add("unknown-call", message, hint, at=(*at, "call"))
+    return None
+
+
+def _element(walk: _Walk, each: Any) -> str | None:
+    text = each.strip() if isinstance(each, str) else ""
+    kind = walk.answers.get(text[2:-1].strip()) if text.startswith("${") and text.endswith("}") else None
+    return kind[5:-1] if kind and kind.startswith("list[") else None
+
+
+def _name(walk: _Walk, name: str, at: Trail) -> None:
+    if name in roots.RESERVED:
+        message = f"{name!r} is a name of expressions' own"
+        walk.entry.add("reserved-name", message, "choose another", at=(*at, "as"))
+
+
+def _said(
+    walk: _Walk, step: Mapping[str, Any], at: Trail, code: str, message: str, hint: str, argument: str | None
+) -> None:
+    where: Trail = (*at, "call")
+    if code in ("unknown_error",):
+        where = (*at, "accept" if "accept" in step else "retry")
+    elif code == "not_a_stream":
+        where = (*at, "stream")
+    elif argument and code != "missing_argument":
+        where = (*at, "with", *argument.split("."))
+    walk.entry.add(code.replace("_", "-"), message, hint, at=where, key=code == "unknown_argument")
+
+
+def _answer(walk: _Walk) -> None:
+    if "returns" not in walk.entry.definition:
+        if walk.operation.get("returns"):
+            walk.entry.add("missing-key", "the key 'returns' is missing", "build the operation's answer from the steps")
+        return
+    given = walk.scope.shapes.of(walk.entry.definition["returns"], walk.roots, walk.entry.add, ("returns",))
+    for misfit in misfits(given, walk.operation.get("returns", {})):
+        at = ("returns", *misfit.at)
+        key = misfit.kind == "unknown"
+        walk.entry.add(_ANSWER[misfit.kind], f"the answer promised: {misfit.message}", misfit.hint, at=at, key=key)
+
+
+def _variables(walk: _Walk) -> None:
+    """Each environment that would use this translation has the variables that it reads."""
+    wanted = {name: at for at, name in _read(walk)}
+    if not wanted:
+        return
+    for place in walk.scope.places():
+        if place.broken or place.definition.get("dialect", place.definition["executor"]) != walk.dialect:
+            continue
+        if not Environment.parse(place.name, {**place.definition, "alerts": []}).offers(walk.entry.trail[1]):  # type: ignore[arg-type]
+            continue
+        known = place.definition.get("variables", {})
+        for name, at in wanted.items():
+            if name not in known:
+                message = f"reads environment.variables.{name}, which {place.name!r} does not have"
+                walk.entry.add("unknown-variable", message, did_you_mean(name, known), at=at)
+
+
+def _read(walk: _Walk) -> Iterator[tuple[Trail, str]]:
+    from uici.catalog import templates
+    from uici.catalog.typed import parts
+
+    def texts(value: Any, at: Trail) -> Iterator[tuple[Trail, str]]:
+        if isinstance(value, str):
+            yield at, value
+        elif isinstance(value, (dict, list)):
+            for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+                yield from texts(inner, (*at, key))
+
+    for at, text in texts(walk.entry.definition, ()):
+        if "environment.variables." in text:
+            for part in parts(text)[0]:
+                names = templates.path(part.source)
+                if names and names[:2] == ("environment", "variables") and len(names) > 2:
+                    yield at, names[2]
