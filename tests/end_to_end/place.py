@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from tests.engines.process import free_port, started
+from tests.engines.process import answers, free_port, started
 from tests.monitoring.shipped import TOKEN
 
 T = TypeVar("T")
@@ -132,6 +132,14 @@ class Place:
         with started(command, log=self.log, ready=f"{self.url}/healthz", environ=environ, grace=40) as process:
             self.process = process
             yield process
+
+    def ready(self) -> None:
+        """Returns when the daemon can work: its engine is open."""
+        until(lambda: answers(f"{self.url}/readyz") or None, lambda: f"ready; {self.story()}")
+
+    def restarts(self) -> int:
+        """How many restarts were written down before they were sent."""
+        return sum(one["call"]["path"].endswith("restart") for one in self.entries("intent"))
 
     def request(self, method: str, path: str, body: Any = None, token: str | None = None) -> Any:
         """The JSON answer; raises HTTPError."""

@@ -19,16 +19,24 @@ BEFORE, SENT, AFTER = "before", "sent", "after"
 
 
 class Hold:
-    """One request that matches is held at ``where``; ``reached`` is set then. ``release`` lets everything pass again."""
+    """One request that matches is held at ``where``; ``reached`` is set then. Unless it is let pass, it is lost."""
 
     def __init__(self, pattern: str, where: str) -> None:
         self.pattern, self.where = re.compile(pattern), where
         self.reached = threading.Event()
+        self.passes = False
         self._go = threading.Event()
 
-    def stop_here(self) -> None:
+    def stop_here(self) -> bool:
+        """Whether it may go on after all."""
         self.reached.set()
         self._go.wait()
+        return self.passes
+
+    def let_pass(self) -> None:
+        """What is held goes on as if it had only been slow."""
+        self.passes = True
+        self._go.set()
 
     def release(self) -> None:
         self._go.set()
@@ -89,8 +97,7 @@ class Proxy:
                         server.sendall(data)
                         continue
                     matched = hold is not None and hold.pattern.search(line) is not None
-                    if hold is not None and matched and hold.where == BEFORE:
-                        hold.stop_here()
+                    if hold is not None and matched and hold.where == BEFORE and not hold.stop_here():
                         return
                     if hold is not None and matched and hold.where == AFTER:
                         answers.clear()
