@@ -12,6 +12,7 @@ from typing import Any
 from uici.catalog.expressions import condition, render
 from uici.engine.core import Core
 from uici.engine.execution import Execution
+from uici.engine.inventory import inventory_of
 from uici.engine.roots import operation_roots
 from uici.engine.steps import Steps, accepted, done_or_ended
 from uici.engine.validate import operation_of, parameters_of, target_of
@@ -28,6 +29,7 @@ async def ask(
     roots: Mapping[str, Any],
     *,
     known_target: Resource | None = None,
+    inventory: Mapping[str, Any] | None = None,
 ) -> Any:
     """The operation's answer, redacted.
 
@@ -48,14 +50,22 @@ async def ask(
     if known_target is not None and _names_it(operation, parameters, known_target):
         target: Resource | None = known_target
     else:
-        target = await target_of(place, operation, parameters, default_namespace=namespace)
+        listed = inventory if inventory is not None else await inventory_of(core, place, execution)
+        target = await target_of(place, operation, parameters, default_namespace=namespace, listed=listed)
+    if inventory is None:
+        inventory = await inventory_of(core, place, execution)
     now = execution.command.now if execution.command else ""
     steps = Steps(
         place=place,
         translator=execution.catalog.translator,
         dialect=translation.dialect,
         roots=operation_roots(
-            parameters=parameters, target=target, environment=place.environment, command_id=execution.id, now=now
+            parameters=parameters,
+            target=target,
+            environment=place.environment,
+            command_id=execution.id,
+            now=now,
+            inventory=inventory,
         ),
     )
     for step in translation.steps:

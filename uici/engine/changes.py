@@ -19,9 +19,11 @@ from uici.engine.core import Core
 from uici.engine.environments import OpenEnvironment, bounded
 from uici.engine.execution import Execution, Recorded
 from uici.engine.guard import Surroundings, guard
+from uici.engine.inventory import inventory_of
 from uici.engine.roots import command_roots
 from uici.engine.settle import Settled, settle
 from uici.engine.steps import Steps, accepted, retried
+from uici.engine.validate import locate
 from uici.engine.verdict import EndedError, failed, in_doubt, refused
 from uici.executor import Done, Outcome, Rejected, Unknown
 from uici.journal import Entry
@@ -31,9 +33,9 @@ from uici.model import Call, Command, ExpressionError, Pinned, Reason, Resource,
 LOOK_BACK = 7 * 86400.0
 
 
-def steps_of(execution: Execution, command: Command, place: OpenEnvironment) -> Steps:
+def steps_of(execution: Execution, command: Command, place: OpenEnvironment, inventory: Mapping[str, Any]) -> Steps:
     """The state of a command's own translation before its first step."""
-    roots = command_roots(command)
+    roots = command_roots(command, inventory)
     if execution.has_before:
         roots["before"] = execution.before
     return Steps(
@@ -182,7 +184,7 @@ async def _admit(core: Core, execution: Execution, place: OpenEnvironment, call:
     while True:
         pinned = await bounded(call.path, place.executor.resolve(call))
         if pinned.unknown is not None and declared is not None:
-            pinned = await _declared(execution, place, pinned, declared)
+            pinned = await _declared(core, execution, place, pinned, declared)
         risk = Risk.DESTROY if pinned.unknown is not None else place.executor.risk(pinned)
         pinned = dataclasses.replace(pinned, call=dataclasses.replace(pinned.call, risk=risk))
         await authorise_now(core, execution, place, max(risk, execution.risk or risk), pinned)
@@ -218,7 +220,7 @@ async def _admit(core: Core, execution: Execution, place: OpenEnvironment, call:
             raise refused(Reason.BUSY, f"{call.path}: what it touches is busy with another command") from error
 
 
-async def _declared(execution: Execution, place: OpenEnvironment, pinned: Pinned, declared: Any) -> Pinned:
+async def _declared(core: Core, execution: Execution, place: OpenEnvironment, pinned: Pinned, declared: Any) -> Pinned:
     """What the operator declared that a call touches, where the executor cannot tell.
 
     ``elsewhere`` needs a person when an LLM or MCP asks; resources are located exactly and must all exist.
@@ -232,11 +234,10 @@ async def _declared(execution: Execution, place: OpenEnvironment, pinned: Pinned
             )
         return dataclasses.replace(pinned, unknown=None)
     touches: list[Touch] = list(pinned.touches)
-    from uici.engine.validate import locate
-
+    listed = await inventory_of(core, place, execution)
     for one in declared:
         found = await locate(
-            place, one.get("kind", "service"), str(one.get("id") or one.get("name")), one.get("namespace")
+            place, listed, one.get("kind", "service"), str(one.get("id") or one.get("name")), one.get("namespace")
         )
         if len(found) != 1:
             raise refused(

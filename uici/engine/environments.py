@@ -26,13 +26,16 @@ T = TypeVar("T")
 
 @dataclasses.dataclass(slots=True)
 class OpenEnvironment:
-    """One environment with its open executor. ``engine``: the engine's own id, read when it was opened."""
+    """One environment with its open executor. ``engine``: the engine's own id, read when it was opened. ``identity`` and
+    ``listing`` (of its inventory) are kept for a while, with when they were asked for."""
 
     environment: Environment
     executor: Executor
     engine: str
     identity: Identity | None = None
     identity_at: float = float("-inf")
+    listing: dict[str, Any] | None = None
+    listed_at: float = float("-inf")
 
     @property
     def name(self) -> str:

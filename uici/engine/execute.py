@@ -16,6 +16,7 @@ from uici.engine.changes import authorise_now, run_part, steps_of
 from uici.engine.core import Core
 from uici.engine.environments import OpenEnvironment
 from uici.engine.execution import Execution
+from uici.engine.inventory import inventory_of
 from uici.engine.roots import command_roots
 from uici.engine.steps import Steps
 from uici.engine.undo import close, remember, undo
@@ -76,7 +77,8 @@ async def _walk(core: Core, execution: Execution) -> Result:
     # Locate: exactly one real thing, or nothing is done.
     place = execution.place = await core.environments.get(environment.name)
     namespace = execution.parent.target.namespace if execution.parent and execution.parent.target else None
-    execution.target = await target_of(place, operation, parameters, default_namespace=namespace)
+    listed = await inventory_of(core, place, execution)
+    execution.target = await target_of(place, operation, parameters, listed=listed, default_namespace=namespace)
 
     command = execution.command = Command(
         id=execution.id,
@@ -108,7 +110,7 @@ async def run_accepted(core: Core, execution: Execution, command: Command, place
         execution.accepted = True
     execution.calls_until = core.clock() + operation.timeout
     await _look_before(core, execution, command, place)
-    steps = steps_of(execution, command, place)
+    steps = steps_of(execution, command, place, await inventory_of(core, place, execution))
 
     # Run: each changing call is pinned, guarded, and journaled before and after.
     try:

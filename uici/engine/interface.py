@@ -20,6 +20,7 @@ from uici.engine.environments import OpenEnvironments
 from uici.engine.execute import execute
 from uici.engine.execution import Execution
 from uici.engine.facts import gather
+from uici.engine.inventory import inventory_of
 from uici.engine.recover import finish, recovered
 from uici.engine.roots import operation_roots
 from uici.engine.steps import Steps, done_or_ended
@@ -189,7 +190,7 @@ class UniversalInfrastructureInterface:
     async def locate(self, environment: str, kind: str, name: str, namespace: str | None = None) -> list[Resource]:
         """Exact matches only. Raises UnreachableError, ConfigurationError; KeyError for no such environment."""
         place = await self._core.environments.get(environment)
-        return await locate(place, kind, name, namespace)
+        return await locate(place, await inventory_of(self._core, place), kind, name, namespace)
 
     async def is_self(self, environment: str, resource: Resource) -> bool:
         """Whether UICI is or needs it; True also where that cannot be told."""
@@ -214,9 +215,15 @@ class UniversalInfrastructureInterface:
         parameters = parameters_of(self.catalog, operation, request)
         translation = translation_of(self.catalog, operation, environment)
         place = await self._core.environments.get(environment.name)
-        target = await target_of(place, operation, parameters)
+        listed = await inventory_of(self._core, place)
+        target = await target_of(place, operation, parameters, listed=listed)
         roots = operation_roots(
-            parameters=parameters, target=target, environment=environment, command_id=self.new_id(), now=""
+            parameters=parameters,
+            target=target,
+            environment=environment,
+            command_id=self.new_id(),
+            now="",
+            inventory=listed,
         )
         steps = Steps(place, self.catalog.translator, translation.dialect, roots)
         for step in translation.steps:

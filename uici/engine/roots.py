@@ -33,7 +33,7 @@ def target_root(target: Resource, environment: Environment) -> dict[str, Any]:
     return data
 
 
-def command_roots(command: Command) -> dict[str, Any]:
+def command_roots(command: Command, inventory: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The roots of a translation before its first step."""
     return operation_roots(
         parameters=command.parameters,
@@ -41,6 +41,7 @@ def command_roots(command: Command) -> dict[str, Any]:
         environment=command.environment,
         command_id=command.id,
         now=command.now,
+        inventory=inventory,
     )
 
 
@@ -51,12 +52,14 @@ def operation_roots(
     environment: Environment,
     command_id: str,
     now: str,
+    inventory: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
+    """``inventory`` None: what environments.yml itself lists."""
     return {
         "parameters": dict(parameters),
         "target": target_root(target, environment) if target else None,
         "environment": environment_root(environment),
-        "inventory": inventory_root(environment),
+        "inventory": inventory_root(environment) if inventory is None else inventory,
         "command": {"id": command_id},
         "now": now,
     }

@@ -33,7 +33,9 @@ async def remember(core: Core, execution: Execution, command: Command, steps: St
     if not (command.translation.revert or command.operation.undo) or execution.place is None:
         return
     try:
-        execution.left_target = await target_of(execution.place, command.operation, command.parameters)
+        execution.left_target = await target_of(
+            execution.place, command.operation, command.parameters, listed=steps.roots["inventory"]
+        )
         if command.operation.before is not None:
             before = command.operation.before
             execution.left = await ask(core, execution, before.operation, before.parameters, steps.roots)
@@ -82,7 +84,9 @@ async def _moved_on(core: Core, execution: Execution, command: Command, steps: S
     if execution.left_target is None or execution.place is None:
         return None
     try:
-        now_target = await target_of(execution.place, command.operation, command.parameters)
+        now_target = await target_of(
+            execution.place, command.operation, command.parameters, listed=steps.roots["inventory"]
+        )
         if now_target is not None and now_target != execution.left_target:
             return (
                 f"{execution.left_target.name} is another one now ({now_target.id[:12]}): somebody else has changed it"

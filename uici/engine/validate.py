@@ -68,9 +68,12 @@ async def target_of(
     operation: Operation,
     parameters: Mapping[str, Any],
     *,
+    listed: Mapping[str, Any],
     default_namespace: str | None = None,
 ) -> Resource | None:
     """The one Resource that the operation's target parameter names; None for an operation without a target.
+
+    ``listed``: the environment's inventory.
 
     Raises ``EndedError`` (``unknown_target``, ``ambiguous_target``) and UnreachableError.
     """
@@ -80,7 +83,7 @@ async def target_of(
     if name is None:
         return None
     namespace = parameters.get(operation.target.namespace) if operation.target.namespace else None
-    found = await locate(place, operation.target.kind, str(name), namespace or default_namespace)
+    found = await locate(place, listed, operation.target.kind, str(name), namespace or default_namespace)
     if len(found) == 1:
         return found[0]
     where = place.environment.name
@@ -98,18 +101,20 @@ async def target_of(
     )
 
 
-async def locate(place: OpenEnvironment, kind: str, name: str, namespace: str | None = None) -> list[Resource]:
+async def locate(
+    place: OpenEnvironment, inventory: Mapping[str, Any], kind: str, name: str, namespace: str | None = None
+) -> list[Resource]:
     """What the executor finds, less what the environment does not let be a target. Raises UnreachableError."""
     environment = place.environment
-    listed = environment.services.get(name)
+    listed = inventory.get(name)
     if environment.inventory_only and listed is None:
         return []
-    wanted = listed.id if listed is not None and listed.id is not None else name
+    wanted = listed["id"] if listed is not None and listed["id"] is not None else name
     found = await bounded(
         f"locating {name[:100]!r} in {environment.name}",
         place.executor.locate(Target(kind=kind, name=wanted, namespace=namespace)),
     )
     found = [one for one in found if environment.admits(one.namespace)]
-    if listed is not None and listed.labels:
-        found = [dataclasses.replace(one, labels={**one.labels, **listed.labels}) for one in found]
+    if listed is not None and listed["labels"]:
+        found = [dataclasses.replace(one, labels={**one.labels, **listed["labels"]}) for one in found]
     return found
