@@ -77,7 +77,16 @@ def posted(*alerts: Mapping[str, Any]) -> dict[str, Any]:
 class Place:
     """``folder`` is short, because a unix socket lies beside the journal. ``url``: of the daemon, once it serves."""
 
-    def __init__(self, folder: Path, docker: str, *, escalate_to: str | None, worker: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        engine: str,
+        *,
+        executor: str,
+        escalate_to: str | None,
+        waiting: int,
+        worker: Mapping[str, Any],
+    ) -> None:
         self.folder, self.catalog, self.journal = folder, folder / "catalog", folder / "journal.db"
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -93,6 +102,7 @@ class Place:
                     "alertmanager": {"token": "${env:UICI_TEST_TOKEN}", "may": ["alerts", "metrics"]},
                     "anna": {"token": "${env:UICI_TEST_PERSON}", "may": ["observe", "operate"], "person": True},
                 },
+                "limits": {"waiting": waiting},
             },
             "worker": dict(worker),
         }
@@ -105,8 +115,8 @@ class Place:
                 "version": 1,
                 "environments": {
                     "local": {
-                        "executor": "docker",
-                        "settings": {"base_url": docker},
+                        "executor": executor,
+                        "settings": {"base_url" if executor == "docker" else "url": engine},
                         "alerts": ['cluster="local"'],
                         "stage": "sandbox",
                         "autonomy": "change",
@@ -200,10 +210,12 @@ class Place:
 
 
 @contextlib.contextmanager
-def place(docker: str, *, escalate_to: str | None = None, **worker: Any) -> Iterator[Place]:
-    """``docker``: base_url of the engine. ``worker``: of platform.yml (``settle="2s"``)."""
+def place(
+    engine: str, *, executor: str = "docker", escalate_to: str | None = None, waiting: int = 10_000, **worker: Any
+) -> Iterator[Place]:
+    """``engine``: its URL. ``waiting``: of ``server.limits``. ``worker``: of platform.yml (``settle="2s"``)."""
     folder = Path(tempfile.mkdtemp(prefix="uici-e2e-"))
     try:
-        yield Place(folder, docker, escalate_to=escalate_to, worker=worker)
+        yield Place(folder, engine, executor=executor, escalate_to=escalate_to, waiting=waiting, worker=worker)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

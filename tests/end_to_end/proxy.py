@@ -11,6 +11,7 @@ import shutil
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,12 +44,13 @@ class Hold:
 
 
 class Proxy:
-    """``url`` for ``base_url``. ``forwarded``: the request lines that dockerd got, in order."""
+    """``url`` for ``base_url``. ``forwarded``: the request lines that dockerd got, in order, and when (``moments``, since the epoch)."""
 
     def __init__(self, folder: Path, upstream: str) -> None:
         self.path, self.upstream = folder / "docker.sock", upstream.removeprefix("unix://")
         self.url = f"unix://{self.path}"
         self.forwarded: list[str] = []
+        self.moments: list[float] = []
         self._hold: Hold | None = None
         self._listening = socket.socket(socket.AF_UNIX)
         self._listening.bind(str(self.path))
@@ -101,6 +103,7 @@ class Proxy:
                         return
                     if hold is not None and matched and hold.where == AFTER:
                         answers.clear()
+                    self.moments.append(time.time())
                     self.forwarded.append(line)
                     server.sendall(data)
                     if hold is not None and matched and hold.where == SENT:

@@ -1,0 +1,156 @@
+"""From the webhook to the Docker socket and to a proven service, beside the bare Docker API doing the same through the same proxy."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.figure import Figure, median, say
+from tests.end_to_end.place import Place, firing, place
+from tests.end_to_end.proxy import Proxy, proxy
+from uici.model import epoch
+
+if TYPE_CHECKING:
+    from tests.engines.docker import Docker
+
+ROUNDS = 12
+TEN_ROUNDS = 4
+STABLE_FOR = 3.0
+
+
+class Bare(http.client.HTTPConnection):
+    """HTTP over a unix socket: the bare Docker API."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost")
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(self._path)
+
+    def ask(self, method: str, path: str) -> bytes:
+        self.request(method, path)
+        answer = self.getresponse()
+        body = answer.read()
+        if answer.status >= 400:
+            raise RuntimeError(f"{method} {path}: {answer.status} {body[:300]!r}")
+        return body
+
+
+def _proven(uici: Place, name: str) -> float:
+    """When the service was first seen well by the verify that then held: the Result's end without ``stable_for``."""
+    uici.incident("watching", service=name)
+    for one in reversed(uici.entries("result")):
+        result = one["result"]
+        if result["operation"] == "restart_service" and result["target"]["name"] == name:
+            samples = [seen for seen in result["evidence"] if seen["kind"] == "sample"]
+            return max(epoch(samples[0]["at"]), epoch(result["ended_at"]) - STABLE_FOR)
+    raise RuntimeError(f"no restart of {name}: {uici.story()}")
+
+
+def _running(bare: Bare, name: str) -> None:
+    while b'"Running":true' not in bare.ask("GET", f"/v1.41/containers/{name}/json"):
+        pass
+
+
+def figures() -> Iterator[Figure]:
+    from tests.engines.docker import available, docker
+
+    if why := available():
+        say(f"recovery on Docker is left out: {why}")
+        return
+    with docker() as engine, proxy(engine.base_url) as front:
+        yield from _one(engine, front)
+        yield _ten(engine, front)
+
+
+def _one(engine: Docker, front: Proxy) -> Iterator[Figure]:
+    first, proven, bare_first, bare_proven = [], [], [], []
+    with place(front.url, escalate_to="json://127.0.0.1:1") as uici, uici.serving():
+        uici.ready()
+        bare = Bare(str(front.path))
+        for number in range(ROUNDS):
+            say(f"one service, round {number + 1} of {ROUNDS}")
+            # A new one each time: three attempts on the same one and the brake would hold it.
+            web = engine.run(engine.name(f"one{number}"))
+            web.kill()
+            seen = len(front.forwarded)
+            began = time.time()
+            uici.alert(firing(web.name))
+            end = _proven(uici, web.name)
+            lines = list(zip(front.forwarded[seen:], front.moments[seen:], strict=True))
+            at = next(index for index, (line, _) in enumerate(lines) if line.startswith("POST"))
+            first.append((lines[at][1] - began) * 1000)
+            proven.append((end - began) * 1000)
+
+            web.kill()
+            began, seen = time.time(), len(front.forwarded)
+            for line, _ in lines[:at]:
+                bare.ask(*line.split()[:2])
+            bare.ask("POST", lines[at][0].split()[1])
+            bare_first.append(
+                (
+                    next(
+                        m
+                        for li, m in zip(front.forwarded[seen:], front.moments[seen:], strict=True)
+                        if li.startswith("POST")
+                    )
+                    - began
+                )
+                * 1000
+            )
+            _running(bare, web.name)
+            bare_proven.append((time.time() - began) * 1000)
+            engine.client.api.remove_container(web.id, force=True)
+    yield Figure(
+        name="webhook received → first mutating request at the Docker socket", unit="ms", values=first,
+        peer="bare Docker API, same look-ups", peer_values=bare_first, goal="≤ 1.5 ×",
+        met=median(first) / median(bare_first) <= 1.5,
+    )  # fmt: skip
+    yield Figure(
+        name="webhook received → verified running, `stable_for` excluded", unit="ms", values=proven,
+        peer="bare Docker API until running", peer_values=bare_proven, goal="≤ 1.10 ×",
+        met=median(proven) / median(bare_proven) <= 1.10,
+    )  # fmt: skip
+
+
+def _ten(engine: Docker, front: Proxy) -> Figure:
+    taken, bare_taken = [], []
+    with place(front.url, escalate_to="json://127.0.0.1:1") as uici, uici.serving():
+        uici.ready()
+        for number in range(TEN_ROUNDS):
+            say(f"ten services, round {number + 1} of {TEN_ROUNDS}")
+            webs = [engine.run(engine.name(f"ten{number}-{one}")) for one in range(10)]
+            for web in webs:
+                web.kill()
+            began = time.time()
+            uici.alert(*(firing(web.name) for web in webs))
+            taken.append((max(_proven(uici, web.name) for web in webs) - began) * 1000)
+
+            for web in webs:
+                web.kill()
+            began = time.time()
+            threads = [threading.Thread(target=_restart, args=(front, web)) for web in webs]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            bare_taken.append((time.time() - began) * 1000)
+            for web in webs:
+                engine.client.api.remove_container(web.id, force=True)
+    return Figure(
+        name="ten services at once", unit="ms", values=taken, peer="Docker API driven in parallel", peer_values=bare_taken,
+        goal="≤ 1.10 ×", met=median(taken) / median(bare_taken) <= 1.10,
+    )  # fmt: skip
+
+
+def _restart(front: Proxy, web: Any) -> None:
+    bare = Bare(str(front.path))
+    bare.ask("POST", f"/v1.41/containers/{web.id}/restart?t=10")
+    _running(bare, web.id)
+    bare.close()
