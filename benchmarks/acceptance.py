@@ -50,18 +50,18 @@ def drive(port: int) -> None:
     selector = selectors.DefaultSelector()
     latencies: list[float] = []
     sent: dict[socket.socket, float] = {}
+    by_number: dict[int, socket.socket] = {}
     for number in range(CONNECTIONS):
         one = socket.create_connection(("127.0.0.1", port))
         one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         selector.register(one, selectors.EVENT_READ)
+        by_number[one.fileno()] = one
         one.sendall(requests[number])
         sent[one] = time.perf_counter()
     began = time.perf_counter()
     while (now := time.perf_counter()) - began < SECONDS and len(latencies) < MOST:
         for key, _ in selector.select(1):
-            one = key.fileobj
-            if not isinstance(one, socket.socket):
-                continue
+            one = by_number[key.fd]
             answer = one.recv(65536)
             now = time.perf_counter()
             if not answer.startswith(b"HTTP/1.1 200"):

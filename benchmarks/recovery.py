@@ -93,17 +93,8 @@ def _one(engine: Docker, front: Proxy) -> Iterator[Figure]:
             for line, _ in lines[:at]:
                 bare.ask(*line.split()[:2])
             bare.ask("POST", lines[at][0].split()[1])
-            bare_first.append(
-                (
-                    next(
-                        m
-                        for li, m in zip(front.forwarded[seen:], front.moments[seen:], strict=True)
-                        if li.startswith("POST")
-                    )
-                    - began
-                )
-                * 1000
-            )
+            sent = zip(front.forwarded[seen:], front.moments[seen:], strict=True)
+            bare_first.append((next(moment for line, moment in sent if line.startswith("POST")) - began) * 1000)
             _running(bare, web.name)
             bare_proven.append((time.time() - began) * 1000)
             engine.client.api.remove_container(web.id, force=True)

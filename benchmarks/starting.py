@@ -61,7 +61,7 @@ def _catalog(folder: Path, count: int) -> Path:
     """The starter's restart under ``count`` names, each translated for both executors."""
     folder.mkdir()
     operation = yaml.safe_load((STARTER / "operations.yml").read_text())["operations"]["restart_service"]
-    translation = {}
+    translation: dict[str, Any] = {}
     for path in sorted((STARTER / "command_translations").glob("*.yml")):
         for name, one in yaml.safe_load(path.read_text())["translations"].items():
             if name == "restart_service":
@@ -78,7 +78,7 @@ def _catalog(folder: Path, count: int) -> Path:
     for name, document in documents.items():
         # No aliases: the catalog refuses them.
         dumper = yaml.CSafeDumper
-        dumper.ignore_aliases = lambda self, data: True  # type: ignore[assignment,method-assign]
+        dumper.ignore_aliases = lambda self, data: True  # type: ignore[method-assign]
         (folder / f"{name}.yml").write_text(yaml.dump({"version": 1, **document}, Dumper=dumper, sort_keys=False))
     return folder
 
