@@ -23,6 +23,7 @@ from uici.model import normalised
 LONGEST = 1_000_000
 
 _TIMES = frozenset({"Created", "Start", "End", "LastTagTime"})
+_CONTAINER = re.compile(r"[0-9a-f]{64}")
 _REFERENCE = re.compile(r"\$\{docker:([0-9a-f]{64}):([^}=]+)\}")
 
 
@@ -35,7 +36,8 @@ def plain(value: Any) -> Any:
     if isinstance(value, bytes | bytearray):
         return value[-LONGEST:].decode("utf-8", "replace")
     if isinstance(value, Mapping):
-        return {str(key): _time(str(key), plain(one)) for key, one in value.items()}
+        data = {str(key): _time(str(key), plain(one)) for key, one in value.items()}
+        return _without_values(data)
     if isinstance(value, list | tuple | set | frozenset):
         return [plain(one) for one in value]
     if isinstance(value, GeneratorType) or (isinstance(value, Iterable) and not isinstance(value, str)):
@@ -69,11 +71,18 @@ def of_model(model: Any) -> dict[str, Any]:
         data["status"] = model.status if "State" in attrs else "unknown"
         data["labels"] = dict((attrs if sparse else attrs.get("Config", {})).get("Labels") or {})
         data["image"] = attrs.get("Image", "") if sparse else attrs.get("Config", {}).get("Image", "")
-        if attrs.get("Config", {}).get("Env"):
-            data["Config"] = {**attrs["Config"], "Env": [_hidden(model.id, one) for one in attrs["Config"]["Env"]]}
     elif isinstance(model, Image):
         data["tags"] = list(model.tags)
         data["name"] = model.tags[0] if model.tags else model.id
+    return data
+
+
+def _without_values(data: dict[str, Any]) -> dict[str, Any]:
+    """An inspected container, or a plan of one, with references for the values of its variables."""
+    for id_key, config_key in (("Id", "Config"), ("id", "config")):
+        key, config = data.get(id_key), data.get(config_key)
+        if isinstance(key, str) and _CONTAINER.fullmatch(key) and isinstance(config, dict) and config.get("Env"):
+            data[config_key] = {**config, "Env": [_hidden(key, one) for one in config["Env"]]}
     return data
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from uici.executor import Checked, CheckProblem, JSONSchema, StepToCheck
 from uici.model import Risk
-from uici_executors.docker import risks, sdk
+from uici_executors.docker import risks, sdk, words
 
 #: Calls that can be followed line by line.
 STREAMS = frozenset({"Container.logs"})
@@ -15,7 +15,7 @@ STREAMS = frozenset({"Container.logs"})
 
 def check(step: StepToCheck) -> Checked:
     """Every problem of the step, its static risk and what it answers."""
-    method = sdk.find(step.path)
+    method = words.METHODS.get(step.path) or sdk.find(step.path)
     if method is None:
         return Checked(problems=(_unknown(step.path),), risk=Risk.DESTROY)
     problems = [*_arguments(method, step.arguments), *_errors((*step.accept, *step.retry))]
@@ -30,8 +30,13 @@ def check(step: StepToCheck) -> Checked:
 
 def _unknown(path: str) -> CheckProblem:
     receiver, _, name = path.rpartition(".")
+    own = [one.rpartition(".")[2] for one in words.METHODS if one.startswith(f"{receiver}.")]
+    if own:
+        return CheckProblem(
+            code="unknown_call", message=f"{receiver} has no {name!r}", hint=sdk.did_you_mean(name, sorted(own))
+        )
     if receiver and not sdk.names(receiver):
-        heads = sorted({*sdk.COLLECTIONS, "api", *sdk.CLIENT})
+        heads = sorted({*sdk.COLLECTIONS, "api", *sdk.CLIENT, *(one.partition(".")[0] for one in words.METHODS)})
         return CheckProblem(
             code="unknown_call",
             message=f"docker-py's client has no {receiver!r}" if receiver else f"there is no {path!r}",

@@ -26,7 +26,7 @@ from uici.executor import (
     Threads,
 )
 from uici.model import Call, Environment, Pinned, Resource, Risk, UnreachableError
-from uici_executors.docker import answers, checks, follow, resources, risks, sdk, touches
+from uici_executors.docker import answers, checks, follow, resources, risks, sdk, touches, words
 from uici_executors.docker.connection import Exchange, exchanging, outcome
 from uici_executors.docker.identity import identity
 from uici_executors.docker.reads import Reads
@@ -220,25 +220,38 @@ def _locate(reads: Reads, target: Target) -> list[Resource]:
             for one in reads.members(project or target.namespace, service):
                 teams.setdefault(resources.labels_of(one)[resources.PROJECT], []).append(one)
         services = [resources.compose_service(engine, key, service, team) for key, team in sorted(teams.items())]
+        located = [_service_of(reads, engine, one) for one in located]
         # A container that bears its own service's name is that service.
         located = [one for one in located if one.owner not in {service.owner for service in services}] + services
     return located
 
 
+def _service_of(reads: Reads, engine: str, found: Resource) -> Resource:
+    """The Compose service of a container that is all there is of it; a container among several stays itself."""
+    compose = resources.compose_of(found.labels)
+    if compose is None or resources.set_aside(found.name):
+        return found
+    team = reads.members(*compose)
+    return resources.compose_service(engine, *compose, team) if len(team) == 1 else found
+
+
 def _run(reads: Reads, call: Call, exchange: Exchange) -> Outcome:
     """On a thread of its own."""
     observe = risks.risk(call.path, call.arguments) is Risk.OBSERVE
+    own = call.path in words.METHODS
     try:
-        client = reads.client()
+        client = reads.client() if call.path != "probe.check" else None
     except UnreachableError as error:
         return Rejected(errors=("UnreachableError",), message=str(error), reason="unreachable")
-    if sdk.find(call.path) is None:
+    if not own and sdk.find(call.path) is None:
         return Rejected(
             errors=("AttributeError",), message=f"the installed docker-py has no {call.path}; see uici check"
         )
     receiver, _, method = call.path.rpartition(".")
     with exchanging(exchange):
         try:
+            if own:
+                return Done(answer=answers.plain(words.run(reads, call.path, call.arguments)))
             target: Any = client
             if call.on is not None:
                 target = _model(client, receiver, call.on)

@@ -72,7 +72,7 @@ class _Look:
         self.found.append(resources.container(self.engine, attrs))
         compose = resources.compose_of(labels)
         if compose:
-            team = [one for one in self.listed if resources.compose_of(resources.labels_of(one)) == compose]
+            team = [one for one in self.listed if resources.team_of(one) == compose]
             self.found.append(resources.compose_service(self.engine, *compose, team))
         self._image(attrs)
         for name, end in ((attrs.get("NetworkSettings") or {}).get("Networks") or {}).items():
@@ -91,7 +91,7 @@ class _Look:
             for needed in labels.get(resources.DEPENDS_ON, "").split(","):
                 service = needed.partition(":")[0]
                 for one in self.listed:
-                    if service and resources.compose_of(resources.labels_of(one)) == (compose[0], service):
+                    if service and resources.team_of(one) == (compose[0], service):
                         self.carrier(one)
 
     def _image(self, attrs: Attrs) -> None:

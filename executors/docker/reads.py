@@ -16,10 +16,10 @@ from urllib.parse import quote
 
 import docker.errors
 
-from uici_executors.docker import resources
-from uici_executors.docker.connection import Client, reading
 from uici.executor import Settings
 from uici.model import UnreachableError
+from uici_executors.docker import resources
+from uici_executors.docker.connection import Client, reading
 
 #: Seconds that one look may take, and after which the engine's own id is asked again.
 TIMEOUT = 10.0
@@ -107,9 +107,9 @@ class Reads:
         return list(self.get("/containers/json", all=1, **given) or ())
 
     def members(self, project: str | None, service: str) -> list[Attrs]:
-        """The listed containers of a Compose service, one-off ones left out."""
+        """The listed containers of a Compose service, without one-off ones and those that a deployment set aside."""
         wanted = [f"{resources.SERVICE}={service}", *([f"{resources.PROJECT}={project}"] if project else [])]
-        return [one for one in self.containers(label=wanted) if resources.compose_of(resources.labels_of(one))]
+        return [one for one in self.containers(label=wanted) if resources.team_of(one)]
 
     def network(self, name: str) -> Attrs | None:
         found = self.get(f"/networks/{quote(name, safe='')}")
@@ -155,12 +155,9 @@ def ties_of(attrs: Attrs, listed: Sequence[Attrs]) -> Ties:
 
 def _ids(names: set[str], listed: Sequence[Attrs]) -> list[str]:
     """Full ids of what was named: by id, by its beginning, or by name."""
-    ids = []
-    for name in names:
-        for one in listed:
-            if one["Id"].startswith(name) or name in resources.names_of(one):
-                ids.append(one["Id"])
-    return ids
+    return [
+        one["Id"] for name in names for one in listed if one["Id"].startswith(name) or name in resources.names_of(one)
+    ]
 
 
 def _json(filters: Mapping[str, Sequence[str]]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,10 +23,17 @@ CONTAINER, COMPOSE_SERVICE, NETWORK, VOLUME, IMAGE, PATH = (
     "path",
 )
 
+_SET_ASIDE = re.compile(r".+\.uici-(?:old|new)-[0-9A-Za-z-]+")
+
+
+def set_aside(name: str) -> bool:
+    """Whether a name says that a deployment put this container beside its service: not, or no longer, a part of it."""
+    return _SET_ASIDE.fullmatch(name) is not None
+
 
 def labels_of(attrs: Mapping[str, Any]) -> dict[str, str]:
     """Of an inspected container, or of a listed one."""
-    return dict((attrs["Config"] if "Config" in attrs else attrs).get("Labels") or {})
+    return dict(attrs.get("Config", attrs).get("Labels") or {})
 
 
 def names_of(attrs: Mapping[str, Any]) -> list[str]:
@@ -40,6 +48,12 @@ def compose_of(labels: Mapping[str, str]) -> tuple[str, str] | None:
     if labels.get(PROJECT) and labels.get(SERVICE) and labels.get(ONE_OFF, "False").lower() != "true":
         return labels[PROJECT], labels[SERVICE]
     return None
+
+
+def team_of(attrs: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The Compose service that this container is a working part of."""
+    compose = compose_of(labels_of(attrs))
+    return None if compose and any(set_aside(name) for name in names_of(attrs)) else compose
 
 
 def container(engine: str, attrs: Mapping[str, Any]) -> Resource:

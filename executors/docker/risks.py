@@ -14,6 +14,7 @@ from uici.model import Risk
 
 OBSERVE = frozenset(
     """
+    probe.check replacement.plan
     df events info ping version
     containers.get containers.list Container.diff Container.logs Container.reload Container.stats Container.top
     Container.wait
@@ -33,6 +34,7 @@ OBSERVE = frozenset(
 
 CHANGE = frozenset(
     """
+    replacement.discard
     Container.commit Container.pause Container.rename Container.resize Container.restart Container.start Container.stop
     Container.unpause Container.update Container.kill
     containers.create containers.run
@@ -74,10 +76,10 @@ def _kill(arguments: Mapping[str, Any]) -> Risk:
 
 def _update(arguments: Mapping[str, Any]) -> Risk:
     """A limit that starves is a stop by another name."""
-    for name in ("mem_limit", "memswap_limit"):
-        limit = arguments.get(name)
-        if limit is not None and limit not in (0, -1) and size(limit) < LEAST_MEMORY:
-            return Risk.DESTROY
+    # Docker refuses a swap limit below the memory limit, so that one counts only where it stands alone.
+    limit = arguments.get("mem_limit") or arguments.get("memswap_limit")
+    if limit not in (None, 0, -1) and size(limit) < LEAST_MEMORY:
+        return Risk.DESTROY
     quota, period = arguments.get("cpu_quota"), arguments.get("cpu_period") or 100_000
     if quota and quota > 0 and quota / period < LEAST_CPU_SHARE:
         return Risk.DESTROY
@@ -108,8 +110,10 @@ def static(path: str, schemas: Mapping[str, Mapping[str, Any]]) -> Risk:
     if path not in CHANGE or path.rpartition(".")[2] not in _JUDGES:
         return worst
     for name, schema in schemas.items():
+        if name == "memswap_limit" and "mem_limit" in schemas:
+            continue
         for value in _bounds(name, schema):
-            worst = max(worst, risk(path, {**{"signal": "TERM"}, name: value}))
+            worst = max(worst, risk(path, {"signal": "TERM", name: value}))
     if path.endswith(".kill") and "const" not in schemas.get("signal", {"const": None}):
         return max(
             (risk(path, {"signal": one}) for one in schemas["signal"].get("enum", ("KILL",))), default=Risk.DESTROY
@@ -118,12 +122,11 @@ def static(path: str, schemas: Mapping[str, Mapping[str, Any]]) -> Risk:
 
 
 def _bounds(name: str, schema: Mapping[str, Any]) -> list[Any]:
-    if "const" in schema:
+    """The values of a schema that harm most; a number without a minimum may be the least there is."""
+    if name not in ("mem_limit", "memswap_limit", "cpu_quota"):
         return []
-    if "enum" in schema:
-        return list(schema["enum"])
-    if name in ("mem_limit", "memswap_limit"):
-        return [schema.get("minimum", 1)]
-    if name == "cpu_quota":
-        return [schema.get("minimum", 1)]
-    return []
+    if "anyOf" in schema:
+        return [value for one in schema["anyOf"] for value in _bounds(name, one)]
+    if "const" in schema:
+        return [schema["const"]]
+    return list(schema["enum"]) if "enum" in schema else [schema.get("minimum", 1)]

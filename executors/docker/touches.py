@@ -14,6 +14,7 @@ from uici.model import Call, Pinned, Resource, Touch
 from uici_executors.docker import resources
 from uici_executors.docker.reach import Reach, wants_of
 from uici_executors.docker.reads import Attrs, Reads
+from uici_executors.docker.words import undiscardable
 
 #: Methods that take a running container away, and all that lives in its namespaces.
 TAKES = frozenset({"kill", "pause", "remove", "remove_container", "restart", "stop"})
@@ -53,7 +54,7 @@ class View:
         compose = resources.compose_of(labels)
         team = [attrs]
         if compose:
-            team = [one for one in self.listed if resources.compose_of(resources.labels_of(one)) == compose]
+            team = [one for one in self.listed if resources.team_of(one) == compose] or team
         return Touch(
             resource=resources.container(self.engine, attrs),
             healthy=sum(resources.healthy(one) for one in team),
@@ -66,9 +67,11 @@ class View:
         """A container that goes down, and those that live in its namespaces and go with it."""
         found = [self.touch(attrs, takes=True)]
         ties = self.reads.ties(self.listed)
-        for one in self.listed:
-            if one["Id"] in ties and attrs["Id"] in ties[one["Id"]].spaces:
-                found.append(self.touch(one, takes=True))
+        found += [
+            self.touch(one, takes=True)
+            for one in self.listed
+            if one["Id"] in ties and attrs["Id"] in ties[one["Id"]].spaces
+        ]
         return found
 
     def image(self, name: str) -> Resource | None:
@@ -198,6 +201,15 @@ def _create(view: View, call: Call, method: str) -> Pinned:
     return Pinned(call=call, touches=tuple(touches), unknown="; ".join(reach.unbounded) or None)
 
 
+def _discard(view: View, call: Call, method: str) -> Pinned:
+    attrs = view.find(str(call.arguments.get("container_id", "")))
+    why = undiscardable(attrs)
+    if why or attrs is None:
+        return Pinned(call=call, unknown=why)
+    call = replace(call, arguments={"container_id": attrs["Id"]})
+    return Pinned(call=call, touches=(view.touch(attrs),))
+
+
 def _image(view: View, call: Call, method: str) -> Pinned:
     name = _subject(call, "image")
     image = view.image(name)
@@ -301,6 +313,7 @@ def _prune(view: View, call: Call, method: str) -> Pinned:
 
 
 _RESOLVERS: Mapping[str, Resolver] = {
+    "replacement.discard": _discard,
     "Container.*": _container,
     **{f"api.{method}": _container for method in TAKES | KEEPS | INSIDE if not method.startswith("exec_")},
     "api.exec_create": _container,
