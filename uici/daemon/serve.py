@@ -11,6 +11,7 @@ import contextlib
 import os
 import signal
 import socket
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -176,14 +177,14 @@ class Serving:
                     starting.cancel()
                     await asyncio.gather(starting, return_exceptions=True)
             finally:
-                await self._end(daemon, runner)
+                await self._end(daemon, runner, worker)
 
     async def _first(self, daemon: Daemon, starting: asyncio.Task[Any]) -> None:
         stopping = asyncio.create_task(daemon.stop.wait())
         await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
 
-    async def _end(self, daemon: Daemon, runner: web.AppRunner) -> None:
+    async def _end(self, daemon: Daemon, runner: web.AppRunner, worker: Worker) -> None:
         """Stops accepting, then the worker, then lets what runs end or be recorded, then says that it stopped."""
         daemon.stopping = True
         daemon.stop.set()
@@ -193,7 +194,9 @@ class Serving:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await daemon.infrastructure.close(self._grace)
+        until = time.monotonic() + self._grace
+        await worker.drain(self._grace)
+        await daemon.infrastructure.close(max(0.0, until - time.monotonic()))
         with contextlib.suppress(JournalError):
             await daemon.journal.append(Entry(kind="stopped", data={}))
         self._log.info("stopped")

@@ -84,7 +84,6 @@ def _wrapped(daemon: Daemon, route: Route) -> Callable[[web.Request], Awaitable[
     responses, name = daemon.counts.responses, route.name
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        request["door"] = name
         caller = _admitted(daemon, route, request)
         response = await route.handler(daemon, request, caller)
         responses.add(name, str(response.status))
@@ -132,7 +131,7 @@ def _errors(daemon: Daemon) -> Any:
         except Exception:  # a door never falls: the caller gets 500 and a place to look, the log gets the traceback
             log.exception("a door failed", method=request.method, path=request.path[:256])
             problem = ProblemError(500, "internal", "this is an error of UICI's own; its log has the traceback")
-        door = request.get("door", "none")
+        door = request.match_info.route.name or "none"
         if request.can_read_body and not request.content.at_eof():
             problem.close = True
         daemon.counts.responses.add(door, str(problem.status))
