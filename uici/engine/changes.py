@@ -16,6 +16,7 @@ from uici.catalog.expressions import condition
 from uici.engine.asking import ask, observe_step
 from uici.engine.authorise import Question, authorise
 from uici.engine.core import Core
+from uici.engine.elsewhere import not_elsewhere
 from uici.engine.environments import OpenEnvironment, bounded
 from uici.engine.execution import Execution, Recorded
 from uici.engine.guard import Surroundings, guard
@@ -232,6 +233,10 @@ async def _declared(core: Core, execution: Execution, place: OpenEnvironment, pi
                 Reason.UNRESOLVED,
                 f"{pinned.call.path} acts elsewhere; a person has to ask for it",
             )
+        facts = core.environments.facts()
+        why = await not_elsewhere(pinned.call.arguments, (*facts.listens, *facts.needs))
+        if why is not None:
+            raise refused(Reason.SELF, f"{pinned.call.path} is declared to act elsewhere, but {why}")
         return dataclasses.replace(pinned, unknown=None)
     touches: list[Touch] = list(pinned.touches)
     listed = await inventory_of(core, place, execution)

@@ -56,7 +56,7 @@ class OpenEnvironments:
 
     def __init__(self, catalog: Catalog, facts: Callable[[], Facts], clock: Clock) -> None:
         self._catalog = catalog
-        self._facts = facts
+        self.facts = facts
         self._clock = clock
         self._open: dict[str, OpenEnvironment] = {}
         self._locks: dict[str, asyncio.Lock] = {}
@@ -144,7 +144,7 @@ class OpenEnvironments:
             return place.identity
         asked_at = self._clock()
         try:
-            identity = await bounded(f"identity in {place.name}", place.executor.identity(self._facts()))
+            identity = await bounded(f"identity in {place.name}", place.executor.identity(self.facts()))
         except UnreachableError as error:
             return Identity(unknown=str(error))
         place.identity, place.identity_at = identity, asked_at
