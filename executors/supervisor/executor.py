@@ -13,10 +13,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from supervisor.xmlrpc import getFaultDescription
-from uici_executors.supervisor import calls, place, processes
-from uici_executors.supervisor.identity import identity
-from uici_executors.supervisor.transport import BrokenError, NotSentError, Peer, RefusedError
-from uici_executors.supervisor.transport import Line as Address
 
 from uici.executor import (
     Changed,
@@ -40,6 +36,10 @@ from uici.executor import (
     probe,
 )
 from uici.model import Call, ConfigurationError, Environment, Pinned, Resource, Risk, Touch, UnreachableError
+from uici_executors.supervisor import calls, place, processes
+from uici_executors.supervisor.identity import identity
+from uici_executors.supervisor.transport import BrokenError, NotSentError, Peer, RefusedError
+from uici_executors.supervisor.transport import Line as Address
 
 LOGIN = Permission(name="supervisor: login")
 _LOG_BYTES = 256 * 1024

@@ -12,11 +12,10 @@ import os
 import socket
 from collections.abc import Iterable
 
-from uici_executors.supervisor import processes
-from uici_executors.supervisor.place import Snapshot
-
 from uici.executor import Facts, Identity
 from uici.model import Resource
+from uici_executors.supervisor import processes
+from uici_executors.supervisor.place import Snapshot
 
 
 def identity(snapshot: Snapshot, facts: Facts, environment: str, said: str | None) -> Identity:

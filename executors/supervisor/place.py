@@ -16,10 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from uici.model import Resource, UnreachableError, rfc3339
 from uici_executors.supervisor import processes
 from uici_executors.supervisor.transport import BrokenError, Line, NotSentError, Peer, RefusedError
-
-from uici.model import Resource, UnreachableError, rfc3339
 
 #: Where distributions and the documentation's examples put the socket.
 USUAL_SOCKETS = (
@@ -29,7 +28,7 @@ USUAL_SOCKETS = (
     "/tmp/supervisor.sock",  # noqa: S108
 )
 _CALLS = ("supervisor.getIdentification", "supervisor.getPID", "supervisor.getAllProcessInfo")
-_ORDER = 10**8
+_ORDER = 10**6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,11 +104,12 @@ def recorded(process: Mapping[str, Any], local: bool) -> dict[str, Any]:
 def _started_at(start: int, pid: int, local: bool) -> str:
     """RFC 3339 of the second that the supervisord gives.
 
-    What is behind the second is no clock: it orders starts within one second, by the kernel's count of ticks, and is
-    the same each time for the same process. Without it a restart within a second would look as if it had not been.
+    What is behind the second is no clock: it orders starts within one second, by the kernel's count of ticks and the
+    pid, and is the same each time for the same process. Without it a restart within a second would look as if it had not been.
     """
     order = processes.start_order(pid) if local and pid else None
-    fraction = (order % _ORDER) * 10 if order is not None else 0
+    # Ticks are 10 ms, and a process starts in 3: of two starts within one, the later has the higher pid.
+    fraction = (order % _ORDER) * 1000 + pid % 1000 if order is not None else 0
     return f"{rfc3339(start)[:19]}.{fraction:09d}Z"
 
 

@@ -48,7 +48,22 @@ class Peer:
     address: tuple[str, int] | None = None
 
 
-class _UnixConnection(http.client.HTTPConnection):
+class _Connection(http.client.HTTPConnection):
+    """Keeps its answer, so that one that nobody reads (HTTP 401) is closed with it."""
+
+    answer: http.client.HTTPResponse | None = None
+
+    def getresponse(self) -> http.client.HTTPResponse:
+        self.answer = super().getresponse()
+        return self.answer
+
+    def close(self) -> None:
+        if self.answer is not None:
+            self.answer.close()
+        super().close()
+
+
+class _UnixConnection(_Connection):
     """Like supervisor's own, but its connect is bounded too."""
 
     def __init__(self, path: str, timeout: float) -> None:
@@ -76,13 +91,13 @@ class _Transport(SupervisorTransport):  # type: ignore[misc]
         self._get_connection = self._connected
         self.peer = Peer()
 
-    def _connected(self) -> http.client.HTTPConnection:
-        connection: http.client.HTTPConnection
+    def _connected(self) -> _Connection:
+        connection: _Connection
         if self._url.startswith("unix://"):
             connection = _UnixConnection(self._url.removeprefix("unix://"), self._timeout)
         else:
             parts = urlsplit(self._url)
-            connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=self._timeout)
+            connection = _Connection(parts.hostname or "", parts.port or 80, timeout=self._timeout)
         try:
             connection.connect()
         except OSError as error:

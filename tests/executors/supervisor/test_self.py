@@ -1,0 +1,116 @@
+"""Ways of asking UICI to stop itself through the supervisord above it: none passes, and what is nobody's may be stopped."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.engines.process import answers, free_port
+from tests.engines.supervisord import STAYS, Supervisord, supervisord
+from tests.executors.supervisor.opening import call, opened
+from uici.engine.guard import Surroundings, guard
+from uici.executor import Facts, Identity
+from uici.model import Environment, Operation, Origin, Policies, Request
+
+pytestmark = pytest.mark.engine("supervisord")
+
+CASES = yaml.safe_load((Path(__file__).parents[2] / "cases/supervisor/self.yml").read_text())
+SERVICE = Path(__file__).parents[3] / "uici/cli/demo_service.py"
+OPERATION = Operation.parse("anything", {"summary": "Anything.", "risk": "destroy", "parameters": {"type": "object"}})
+PERSON = Origin("human", "anna")
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[tuple[Supervisord, int]]:
+    store = free_port()
+    programs = {
+        "keeper": STAYS,
+        "wrapper": "/bin/sh -c '/bin/sleep 600 & wait'",
+        "store": f"{sys.executable} {SERVICE} store {store}",
+        "named": STAYS,
+        "mate": STAYS,
+        "uici2": STAYS,
+        "web": STAYS,
+    }
+    with supervisord(programs, groups={"crew": "mate,uici2"}, port=free_port()) as one:
+        (one.folder / "link.sock").symlink_to(one.folder / "s.sock")
+        # It is found by its listening socket, which Python opens a moment after its start.
+        deadline = time.monotonic() + 20
+        while not answers(f"http://127.0.0.1:{store}/") and time.monotonic() < deadline:
+            time.sleep(0.02)
+        yield one, store
+
+
+def child_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+
+
+async def identity_of_all(executor: Any, one: Supervisord, store: int) -> Identity:
+    """As the engine does: the union of what every daemon that shares the journal says."""
+    shell = one.info("wrapper")["pid"]
+    daemons = [
+        Facts(
+            pids=(one.info("keeper")["pid"], one.process.pid), needs=(f"127.0.0.1:{store}",), names=({"name": "named"},)
+        ),
+        Facts(pids=(child_of(shell), shell, one.process.pid)),
+        Facts(pids=(one.info("crew:uici2")["pid"], one.process.pid)),
+    ]
+    found = [await executor.identity(facts) for facts in daemons]
+    assert [each.unknown for each in found] == [None, None, None]
+    return Identity(resources=tuple(resource for each in found for resource in each.resources), shows=found[0].shows)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
+async def test_no_way_of_stopping_itself_passes(case: dict[str, Any], place: tuple[Supervisord, int]) -> None:
+    one, store = place
+    urls = {"link": f"unix://{one.folder}/link.sock", "http": one.http, None: one.url}
+    async with opened(one.url) as first, opened(urls[case.get("through")] or "") as executor:
+        # Who UICI is was told by the first environment; the call comes through the other.
+        around = Surroundings(
+            environment=Environment.parse("other", {"executor": "supervisor"}),
+            names=("local", "other"),
+            identity=await identity_of_all(first, one, store),
+            policies=Policies(),
+        )
+        pinned = await executor.resolve(call(case["path"], **case["arguments"]))
+        request = Request(operation="anything", confirm=True)
+        risk = executor.risk(pinned)
+        refusal = guard(pinned, risk, request=request, origin=PERSON, operation=OPERATION, target=None, around=around)
+        assert (refusal[0].value if refusal else None) == case.get("reason", "self")
+
+
+async def test_identity_says_what_shows_it(place: tuple[Supervisord, int]) -> None:
+    one, store = place
+    async with opened(one.url) as executor:
+        found = await identity_of_all(executor, one, store)
+        assert "keeper:keeper: UICI runs in it" in found.shows
+        assert f"store:store: UICI needs 127.0.0.1:{store}" in found.shows
+        assert {each.id for each in found.resources} == {
+            "keeper:keeper",
+            "store:store",
+            "named:named",
+            "wrapper:wrapper",
+            "crew:uici2",
+            "supervisord",
+        }
+        nobody = await executor.identity(Facts(pids=(1,)))
+        assert [each.kind for each in nobody.resources] == ["supervisord"]
+        assert "none of its 7 processes" in nobody.shows
+
+
+async def test_the_variables_of_the_supervisord_above_tell_too(place: tuple[Supervisord, int]) -> None:
+    one, _ = place
+    variables = {"SUPERVISOR_PROCESS_NAME": "web", "SUPERVISOR_GROUP_NAME": "web", "SUPERVISOR_SERVER_URL": one.url}
+    async with opened(one.url) as executor:
+        # Its process has long forked twice, so no pid tells.
+        found = await executor.identity(Facts(pids=(1,), environment_variables=variables))
+        assert "web:web" in {each.id for each in found.resources}
+        elsewhere = {**variables, "SUPERVISOR_SERVER_URL": "unix:///run/another.sock"}
+        found = await executor.identity(Facts(pids=(1,), environment_variables=elsewhere))
+        assert "web:web" not in {each.id for each in found.resources}
