@@ -87,13 +87,14 @@ class Worker:
         self._woken.set()
 
     async def drain(self, grace: float = 0.0) -> None:
-        """Begins nothing more; lets what runs end for ``grace`` seconds, then stops it. The journal has all of it."""
+        """Begins nothing more and lets what runs end for ``grace`` seconds.
+
+        What does not end is left to the engine's ``close``: cancelled before that knows of it, a command would be in doubt.
+        """
         self._stopping = True
-        tasks = [*self._joining.tasks(), *self._running.values(), *self._confirming.values()]
-        if not tasks:
-            return
-        if grace > 0:
-            await asyncio.wait(tasks, timeout=grace)
+        if self._running and grace > 0:
+            await asyncio.wait(list(self._running.values()), timeout=grace)
+        tasks = [*self._joining.tasks(), *self._confirming.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -107,6 +107,9 @@ async def plan(
                 plan.last_change = plan.result
         yield plan.exhausted(start)
     except ExpressionError as error:
+        if plan.target is None and runbook.target:
+            yield plan.no_target()
+            return
         yield plan.escalate(Reason.SCHEMA, f"runbook {runbook.name!r} could not be decided: {error}")
 
 
@@ -242,19 +245,25 @@ class _Plan:
     def forbidden(self, operation: str) -> Conclusion | None:
         if self.runbook.only_if is None:
             return self.escalate(Reason.POLICY, f"{operation} changes something and the runbook has no only_if")
-        if self.target is None and self.runbook.target:
-            return self.escalate(
-                Reason.UNKNOWN_TARGET,
-                f"none of the labels {', '.join(self.runbook.target)} names something in {self.environment.name}",
-            )
-        return None
+        return self.no_target() if self.target is None and self.runbook.target else None
+
+    def no_target(self) -> Conclusion:
+        labels = ", ".join(
+            f"{name}={self.alert.labels[name]!r:.80}" for name in self.runbook.target if name in self.alert.labels
+        )
+        return self.escalate(
+            Reason.UNKNOWN_TARGET,
+            f"nothing in {self.environment.name} has one of the names {labels}"
+            if labels
+            else f"the alert has none of the labels {', '.join(self.runbook.target)}",
+        )
 
     def learn(self, name: str | None) -> None:
         result = self.result
         if result is None:
             return
         if name is not None:
-            self.roots[name] = {key: value for key, value in result.to_json().items() if key != "evidence"}
+            self.roots[name] = result.to_json()
         told = _short(result.answer) if result.status is Status.DONE and result.answer else result.message
         self.found.append(f"{result.operation}: {told}")
 
