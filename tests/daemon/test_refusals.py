@@ -232,7 +232,7 @@ async def test_without_tokens_a_web_page_is_not_answered(door: Door, headers: di
 
 async def test_without_tokens_nothing_but_loopback_is_listened_on(catalog: Callable[..., Path]) -> None:
     for listen in ("0.0.0.0:0", ":0", "[::]:0"):
-        with pytest.raises(ConfigurationError, match="no server.tokens"):
+        with pytest.raises(ConfigurationError, match=r"no server\.tokens"):
             await Serving(UniversalConfigLoader(catalog()), listen=listen).run()
 
 

@@ -27,6 +27,7 @@ from uici.daemon.logs import logger
 from uici.daemon.outbox import Outbox
 from uici.daemon.running import Running
 from uici.daemon.server import Daemon, application
+from uici.daemon.status import warnings_of
 from uici.daemon.table import ROUTES
 from uici.daemon.tokens import Tokens
 from uici.daemon.watched import watched
@@ -42,9 +43,6 @@ if TYPE_CHECKING:
 
 #: Seconds that running requests get to end after the first signal; a second signal ends the waiting.
 GRACE = 30.0
-_NO_TARGET = (
-    "platform.yml has no escalate_to, so nobody is told when something needs a person; name an apprise URL there"
-)
 
 
 def tokens_of(platform: Platform) -> Tokens:
@@ -110,6 +108,8 @@ class Serving:
         def seen(entry: Entry) -> None:
             counts.seen(entry)
             running.seen(entry)
+            if entry.kind == "escalation":
+                outbox.wake()
 
         journal, watch = watched(opened, seen, counts.append.observe)
         database = path_of(catalog.platform.journal_url)
@@ -128,9 +128,9 @@ class Serving:
             ),
         )
         infrastructure.on_progress = running.progress
-        worker = Worker(infrastructure)
         outbox = Outbox(journal, escalate_to)
-        daemon = Daemon(infrastructure, journal, watch, counts, known, running, worker.wake)
+        worker = Worker(infrastructure, notify=outbox.wake)
+        daemon = Daemon(infrastructure, journal, watch, counts, known, running, outbox, worker.wake)
         daemon.openapi = orjson.dumps(openapi.document(ROUTES))
         daemon.listens = [f"http://{bound}", f"unix:{local}"]
         self.daemon = daemon
@@ -138,7 +138,7 @@ class Serving:
             Entry(kind="started", data={"version": __version__, "pid": os.getpid(), "catalog": catalog.digest}),
             Entry(kind="catalog", data={"digest": catalog.digest, "ok": True, "problems": []}),
         )
-        self._warn(daemon, catalog)
+        self._warn(daemon)
         # A body that is not wanted is not read: the connection ends with the answer.
         runner = web.AppRunner(
             application(daemon, ROUTES),
@@ -158,7 +158,7 @@ class Serving:
             self._log.info(
                 "listening", address=daemon.listens[0], socket=str(local), config=str(catalog.path), pid=os.getpid()
             )
-            for name, problem in daemon.warnings.items():
+            for name, problem in warnings_of(daemon).items():
                 self._log.warning("warning", about=name, problem=problem)
             try:
                 starting = asyncio.create_task(infrastructure.start(), name="engine-start")
@@ -246,6 +246,7 @@ class Serving:
             try:
                 catalog = await asyncio.to_thread(self._loader.load)
                 known = tokens_of(catalog.platform)
+                escalate_to = [str(one) for one in secrets(list(catalog.platform.escalate_to))]
                 listen_of(catalog.platform, known, self._listen)
                 await daemon.infrastructure.replace(catalog)
             except (UICIError, OSError) as error:
@@ -261,8 +262,10 @@ class Serving:
                 await self._tell(daemon, {"digest": daemon.catalog.digest, "ok": False, "problems": problems[:100]})
                 return False
             daemon.tokens = known
+            daemon.outbox.escalate_to = tuple(escalate_to)
+            daemon.outbox.wake()
             daemon.warnings.pop("catalog", None)
-            self._warn(daemon, catalog)
+            self._warn(daemon)
             self._log.info("reloaded", digest=catalog.digest)
             await self._tell(daemon, {"digest": catalog.digest, "ok": True, "problems": []})
             return True
@@ -273,14 +276,10 @@ class Serving:
         except JournalError as error:
             self._log.error("journal failed", problem=str(error))
 
-    def _warn(self, daemon: Daemon, catalog: Catalog) -> None:
-        warnings = daemon.warnings
-        for name in ("escalate_to", "tokens"):
-            warnings.pop(name, None)
-        if not catalog.platform.escalate_to:
-            warnings["escalate_to"] = _NO_TARGET
+    def _warn(self, daemon: Daemon) -> None:
+        daemon.warnings.pop("tokens", None)
         if not daemon.tokens:
-            warnings["tokens"] = (
+            daemon.warnings["tokens"] = (
                 "platform.yml has no server.tokens, so the daemon listens on loopback only and answers every program "
                 "on this machine; add tokens to be reached from elsewhere"
             )

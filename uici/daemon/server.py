@@ -27,6 +27,7 @@ from uici.model import JournalError, UnreachableError
 
 if TYPE_CHECKING:
     from uici.catalog import Catalog
+    from uici.daemon.outbox import Outbox
     from uici.daemon.watched import WatchedJournal
     from uici.engine import UniversalInfrastructureInterface
     from uici.journal import Journal
@@ -48,6 +49,7 @@ class Daemon:
     counts: Counts
     tokens: Tokens
     running: Running
+    outbox: Outbox
     wake: Callable[[], None]
     openapi: bytes = b""
     started: bool = False

@@ -36,7 +36,7 @@ async def get_readyz(daemon: Daemon, request: web.Request, caller: Caller) -> we
 
 async def readiness(daemon: Daemon) -> tuple[dict[str, str], dict[str, str]]:
     """What keeps it from its work, and what works but should be looked at; each name -> problem and cure."""
-    not_ready, warnings = dict(daemon.broken), dict(daemon.warnings)
+    not_ready, warnings = dict(daemon.broken), warnings_of(daemon)
     if daemon.stopping:
         not_ready["daemon"] = "it is stopping"
     elif not daemon.started:
@@ -57,6 +57,14 @@ async def readiness(daemon: Daemon) -> tuple[dict[str, str], dict[str, str]]:
         # One engine that is down must not take the daemon out of service for the others.
         (not_ready if down and len(down) == len(health) else warnings).update(down)
     return not_ready, warnings
+
+
+def warnings_of(daemon: Daemon) -> dict[str, str]:
+    """What works but should be looked at, without asking anything of an engine."""
+    warnings = dict(daemon.warnings)
+    if (untold := daemon.outbox.ready()) is not None:
+        warnings["escalate_to"] = untold
+    return warnings
 
 
 async def healths(daemon: Daemon) -> Mapping[str, Health]:
@@ -86,7 +94,7 @@ async def get_metrics(daemon: Daemon, request: web.Request, caller: Caller) -> w
         ("uici_journal_seq", "The last entry's seq.", await journal.size()),
         ("uici_journal_ok", "0 after an append failed.", daemon.watched.failure is None),
         ("uici_ready", "1 when able to work, but for what engines say.", daemon.started and not daemon.broken),
-        ("uici_warnings", "What /readyz warns of.", len(daemon.warnings)),
+        ("uici_warnings", "What /readyz warns of, but for engines.", len(warnings_of(daemon))),
     ]
     paused: metrics.Values = {(name or "*",): 1.0 for name in await journal.paused()} or {("*",): 0.0}
     up: metrics.Values = {}
