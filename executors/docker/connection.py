@@ -126,7 +126,7 @@ class _UnixConnection(_Tracked):
         self._was_open = True
 
 
-class _TLSConnection(_Tracked, HTTPSConnection):  # type: ignore[misc]  # urllib3 declares both connect() alike
+class _TLSConnection(_Tracked, HTTPSConnection):
     pass
 
 
@@ -140,15 +140,15 @@ class _UnixPool(UnixHTTPConnectionPool):
         return connection
 
 
-class _Sends:
-    """What both adapters add to ``send``."""
+class _Adapter(HTTPAdapter):
+    """Gives each request what is left of its exchange's time, and notes what came of one that changes."""
 
-    def send(self, request: Any, stream: bool = False, timeout: Any = None, **options: Any) -> Any:
+    def send(self, request: Any, *given: Any, **options: Any) -> Any:
         exchange = _current()
         exchange.sending = False
         changes = request.method not in SAFE
         try:
-            response = super().send(request, stream=stream, timeout=exchange.remaining(), **options)  # type: ignore[misc]
+            response = super().send(request, *given, **{**options, "timeout": exchange.remaining()})
         except BaseException:
             exchange.changed |= changes and exchange.sending
             raise
@@ -156,7 +156,7 @@ class _Sends:
         return response
 
 
-class _UnixAdapter(_Sends, UnixHTTPAdapter):
+class _UnixAdapter(_Adapter, UnixHTTPAdapter):
     """One pool for the socket, whatever the URL."""
 
     def __init__(self, path: str, size: int, reconnected: Any) -> None:
@@ -172,7 +172,7 @@ class _UnixAdapter(_Sends, UnixHTTPAdapter):
         self._pool.close()
 
 
-class _TCPAdapter(_Sends, HTTPAdapter):
+class _TCPAdapter(_Adapter):
     def __init__(self, size: int, reconnected: Any) -> None:
         super().__init__(pool_maxsize=size)
         plain = type("_Plain", (_Tracked,), {"reconnected": staticmethod(reconnected)})
@@ -189,13 +189,13 @@ class _API(docker.APIClient):
     def __init__(self, *, size: int, reconnected: Any, **options: Any) -> None:
         self._size, self._reconnected = size, reconnected
         super().__init__(**options)
-        self.trust_env = False  # no proxy from the environment between UICI and an engine
 
     def mount(self, prefix: Any, adapter: Any) -> None:
         if isinstance(adapter, UnixHTTPAdapter):
             adapter = _UnixAdapter(adapter.socket_path, self._size, self._reconnected)
         elif type(adapter) is HTTPAdapter:
             adapter = _TCPAdapter(self._size, self._reconnected)
+        self.trust_env = False  # before the first request: no proxy from the environment between UICI and an engine
         super().mount(prefix, adapter)
 
 

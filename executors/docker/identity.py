@@ -84,9 +84,9 @@ class _Look:
             elif mount.get("Type") == "bind" and mount.get("Source"):
                 self.found.append(resources.path(self.engine, mount["Source"]))
         ties = self.ties.get(attrs["Id"])
-        for one in (ties.spaces | ties.others) if ties else ():
-            if one in self.by_id:
-                self.carrier(self.by_id[one])
+        for key in (ties.spaces | ties.others) if ties else ():
+            if key in self.by_id:
+                self.carrier(self.by_id[key])
         if compose:
             for needed in labels.get(resources.DEPENDS_ON, "").split(","):
                 service = needed.partition(":")[0]

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-import docker.errors
-
 from uici.executor import Settings
 from uici.model import UnreachableError
 from uici_executors.docker import resources
@@ -79,17 +77,12 @@ class Reads:
     def get(self, path: str, **params: Any) -> Any:
         """One GET of the Engine API; None for what is not there."""
         api = self.client().api
-        with reading(TIMEOUT):
-            response = api._get(api._url(path), params=params)
+        with reading(TIMEOUT), api.get(f"{api.base_url}/v{api.api_version}{path}", params=params) as response:
             if response.status_code == 404:
-                response.close()
                 return None
-            try:
-                return api._result(response, json=True)
-            except docker.errors.APIError as error:
-                raise UnreachableError(
-                    f"the Docker engine refused GET {path}: {error.explanation or error}; see its log"
-                ) from error
+            if response.status_code >= 400:
+                raise UnreachableError(f"the Docker engine refused GET {path}: {response.text[:500]}; see its log")
+            return response.json()
 
     # Objects
 
@@ -148,7 +141,7 @@ class Reads:
 def ties_of(attrs: Attrs, listed: Sequence[Attrs]) -> Ties:
     host = attrs.get("HostConfig") or {}
     modes = (host.get("NetworkMode"), host.get("PidMode"), host.get("IpcMode"))
-    spaces = {mode.removeprefix("container:") for mode in modes if str(mode).startswith("container:")}
+    spaces = {str(mode).removeprefix("container:") for mode in modes if str(mode).startswith("container:")}
     others = {one.partition(":")[0].lstrip("/") for name in ("VolumesFrom", "Links") for one in host.get(name) or ()}
     return Ties(frozenset(_ids(spaces, listed)), frozenset(_ids(others, listed)))
 

@@ -51,7 +51,7 @@ MODELS: Mapping[str, type] = {
 }
 #: The collection through which a model is made again from its id.
 COLLECTION_OF: Mapping[str, str] = {
-    one.model.__name__: name for name, one in COLLECTIONS.items() if getattr(one, "model", None)
+    model.__name__: name for name, one in COLLECTIONS.items() if (model := getattr(one, "model", None))
 }
 CLIENT = frozenset({"df", "events", "info", "login", "ping", "version"})
 

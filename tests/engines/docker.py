@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.engines import dockerd
+from tests.engines import availability, dockerd
 
 #: Of the image that ``Docker.image`` makes: busybox with ``sh``, ``httpd``, ``nc``, ``sleep`` and the rest.
 IMAGE = "uici-test/busybox:1"
@@ -32,21 +32,6 @@ LABEL = "uici.test"
 #: A main process that ends at once when asked to: ``sleep`` as PID 1 ignores SIGTERM.
 RUNS = ["sh", "-c", "trap 'exit 0' TERM INT; echo started; while :; do sleep 1 & wait $!; done"]
 _PREFIX = "uici-dockerd-"
-_NEEDED = ("dockerd", "containerd", "busybox", "unshare")
-
-
-def available() -> str | None:
-    """None when an engine can be had, else why not."""
-    if os.environ.get("UICI_TEST_DOCKER_HOST"):
-        return None
-    if sys.platform != "linux":
-        return "a private dockerd needs Linux; set UICI_TEST_DOCKER_HOST"
-    missing = [name for name in _NEEDED if not shutil.which(name)]
-    if missing:
-        return f"{', '.join(missing)} not found; install with: make engines"
-    if os.geteuid() != 0:
-        return "a private dockerd needs root; run as root or set UICI_TEST_DOCKER_HOST"
-    return None
 
 
 class Docker:
@@ -100,7 +85,7 @@ class Docker:
         if self.folder:
             noted = self.folder / "networks"
             noted.mkdir(exist_ok=True)
-            (noted / network.id).touch()
+            (noted / str(network.id)).touch()
         return network
 
     def volume(self, name: str) -> Any:
@@ -118,7 +103,7 @@ class Docker:
             with contextlib.suppress(docker.errors.APIError):
                 network.remove()
                 if self.folder:
-                    (self.folder / "networks" / network.id).unlink(missing_ok=True)
+                    (self.folder / "networks" / str(network.id)).unlink(missing_ok=True)
         for volume in self.client.volumes.list(filters=mine):
             with contextlib.suppress(docker.errors.APIError):
                 volume.remove(force=True)
@@ -174,8 +159,7 @@ def docker(*, private: bool = False) -> Iterator[Docker]:
             raise RuntimeError("UICI_TEST_DOCKER_HOST names an engine that no test may stop; unset it for this test")
         yield from _use(Docker(given, None, private=False))
         return
-    reason = available()
-    if reason:
+    if reason := availability("docker").missing:
         raise RuntimeError(reason)
     sweep()
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID", f"pid{os.getpid()}")

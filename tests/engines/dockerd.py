@@ -52,7 +52,7 @@ def start(folder: Path) -> subprocess.Popen[bytes]:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=(folder / "log").open("ab"),
-        preexec_fn=_die_with_parent,  # noqa: PLW1509 - the keeper has one thread
+        preexec_fn=_die_with_parent,
     )  # fmt: skip
 
 
