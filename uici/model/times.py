@@ -16,7 +16,7 @@ _SECONDS = (365 * 86400.0, 7 * 86400.0, 86400.0, 3600.0, 60.0, 1.0, 0.001)
 
 def rfc3339(seconds: float) -> str:
     """Seconds since the epoch as ``2026-11-25T18:20:42.123456000Z``."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f") + "000Z"
+    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "000Z"
 
 
 def normalised(text: str) -> str:
@@ -30,8 +30,12 @@ def normalised(text: str) -> str:
         datetime.fromisoformat(f"{day}T{clock}")  # raises ValueError for a 13th month
         return f"{day}T{clock}.{nanoseconds}Z"
     sign = zone if ":" in zone else f"{zone[:3]}:{zone[3:]}"
-    moved = datetime.fromisoformat(f"{day}T{clock}{sign}").astimezone(UTC)
-    return moved.strftime("%Y-%m-%dT%H:%M:%S") + f".{nanoseconds}Z"
+    try:
+        moved = datetime.fromisoformat(f"{day}T{clock}{sign}").astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{text[:64]!r} is outside the years 1 to 9999") from None
+    # isoformat, because strftime writes the year 312 with three digits, which no longer compares as text.
+    return moved.replace(tzinfo=None).isoformat(timespec="seconds") + f".{nanoseconds}Z"
 
 
 def epoch(text: str) -> float:
