@@ -13,8 +13,17 @@ if TYPE_CHECKING:
     from tests.engines.docker import Docker
 
 
+@pytest.fixture(scope="session")
+def _held() -> Iterator[None]:
+    """Keeps the dockerd of this run alive from one test to the next."""
+    from tests.engines.docker import docker
+
+    with docker():
+        yield
+
+
 @pytest.fixture
-def engine() -> Iterator[Docker]:
+def engine(_held: None) -> Iterator[Docker]:
     """The dockerd of this run; containers made through it are gone after the test."""
     from tests.engines.docker import docker
 
