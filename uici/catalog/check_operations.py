@@ -15,6 +15,9 @@ from uici.catalog.scope import Scope
 from uici.model import duration
 
 
+_TYPES = ("object", "array", "string", "integer", "number", "boolean", "null")
+
+
 def schemas(scope: Scope) -> None:
     """``parameters`` and ``returns`` are JSON Schema, and what names a parameter names one."""
     for entry in scope.gathered.operations.values():
@@ -40,7 +43,11 @@ def _schema(entry: Entry, key: str, schema: Any) -> None:
         validator(schema)
     except jsonschema_rs.ValidationError as error:
         said = str(error).split("\n", 1)[0]
-        entry.add("bad-schema", f"is no JSON Schema: {short(said)}", _cure(said), at=(key, *error.instance_path))
+        message, hint = f"is no JSON Schema: {short(said)}", _cure(said)
+        if error.instance_path[-1:] == ["type"]:
+            kind = said.split('"')[1] if '"' in said else said
+            message, hint = f"{kind!r} is no type of JSON Schema", did_you_mean(kind, _TYPES)
+        entry.add("bad-schema", message, hint, at=(key, *error.instance_path))
 
 
 def _cure(said: str) -> str:

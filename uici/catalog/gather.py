@@ -61,7 +61,9 @@ class Gathered:
 
     @property
     def unreadable(self) -> bool:
-        return any(not document.readable for document in self.documents)
+        return any(not document.readable for document in self.documents) or any(
+            problem.code == "missing-file" for problem in self.problems
+        )
 
     def found(self) -> list[Problem]:
         """Every problem noted so far, in order of file and line."""
@@ -147,7 +149,8 @@ def _files(gathered: Gathered, folder: Path, name: str, source: str, seen: set[P
             continue
         schema = schemas.schema(name)
         schemas.without_owners(document.data, schema)
-        conform(document, schema, document.data)
+        if document.data is not None:
+            conform(document, schema, document.data)
         if not isinstance(document.data, dict):
             continue
         yield _File(document, source)

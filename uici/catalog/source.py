@@ -97,7 +97,7 @@ class Document:
     def _inside(self, value: str, line: int, column: int, style: str, offset: int) -> tuple[int, int]:
         if self._lines is None:
             self._lines = self.text.split("\n")
-        if style in "|>":
+        if style in ("|", ">"):
             row = value.count("\n", 0, offset)
             begin = value.rfind("\n", 0, offset) + 1
             end = value.find("\n", begin)

@@ -85,6 +85,8 @@ class Checker:
         if not told:
             yield Found("expression-syntax", expressions.problem_of(RuntimeError(said)), "", 0)
         lines = source.split("\n")
+        if syntax := [match for match in told if match[3].startswith("Syntax error")]:
+            told = [min(syntax, key=lambda match: (int(match[1]), int(match[2])))]  # what follows is confusion
         for match in told:
             row, column, text = (
                 max(int(match[1]), 1),
@@ -109,8 +111,9 @@ class Checker:
                 "unknown-field", f"there is no field {field[1]!r}", did_you_mean(field[1], known), max(at, offset)
             )
         if "reserved identifier" in text or text.startswith("Syntax error"):
-            text = re.sub(r" expecting \{.*", "", text.removeprefix("Syntax error: "))
-            return Found("expression-syntax", f"is no CEL: {text}", "", offset)
+            text = re.sub(r" expecting .*", "", text.removeprefix("Syntax error: "))
+            hint = "compare with ==" if "token recognition error at: '=" in text else ""
+            return Found("expression-syntax", f"is no CEL: {text}", hint, offset)
         if overload := re.match(r"found no matching overload for '([^']*)' applied to '\((.*)\)'", text):
             return _overload(overload[1], overload[2], offset)
         return Found("expression-type", _MESSAGE.sub("a map with known fields", text), "", offset)
