@@ -139,7 +139,9 @@ class _Story:
         wait(f"{service} to stop answering", lambda: not self.place.answers(service), 20)
         if alive:
             self.claim(self.place.alive(service), f"the hanging {service} was alive all the while")
-            _say(f"It is alive, and answers nothing. Nothing restarts it: to its {self.place.name} it runs.")
+            _say(
+                f"It is alive, and answers nothing. Nothing restarts it: {self.place.watched_by} sees a process that runs."
+            )
         else:
             wait(f"{service} to be dead", lambda: not self.place.alive(service))
             _say("It is dead, and nothing restarts it.")
@@ -346,10 +348,9 @@ def _result(result: Mapping[str, Any]) -> str:
         samples = sum(1 for seen in result["evidence"] if seen["kind"] == "sample")
         return f"{result['operation']}: done, and verified as {word} by {samples} looks"
     if "health" in answer:
-        return f"seen: state {answer['state']}, health {answer['health']}"
+        return f"look: {result['operation']} says {answer['state']}, {answer['health']}"
     if "patterns" in answer:
         named = [one["name"] for one in answer["patterns"] if one["name"]]
-        return f"seen: {len(answer['lines'])} lines of its log" + (
-            f", which tell of {', '.join(named)}" if named else ""
-        )
+        told = f", which tell of {', '.join(named)}" if named else ""
+        return f"look: {result['operation']} has {len(answer['lines'])} lines{told}"
     return f"{result['operation']}: done"

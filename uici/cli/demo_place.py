@@ -73,19 +73,28 @@ def _end_with_parent() -> None:
 class Supervised:
     """A supervisord in a folder, with the daemon and the services ``web`` and ``api`` as its programs."""
 
-    name = "supervisor"
-    services = ("web", "api")
+    services: tuple[str, ...] = ("web", "api")
     what = "a supervisord of its own with two small web services, web and api"
     label = "service"
+    watched_by = "supervisord"
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.ports = {name: free_port() for name in self.services}
         self.socket = folder / "s.sock"
+        if (
+            len(os.fsencode(self.socket)) > 90
+        ):  # 107 bytes are what a unix socket's path may have; supervisord adds its pid
+            raise DemoError(
+                f"the temporary folder {folder} is too deep for a unix socket; run it again with TMPDIR=/tmp"
+            )
         self.process: subprocess.Popen[bytes] | None = None
         self.pids: set[int] = set()
 
     # What the story needs
+
+    #: In which environment the daemon itself is a process.
+    keeper_environment = "demo"
 
     @property
     def environments(self) -> dict[str, Any]:
@@ -98,8 +107,6 @@ class Supervised:
                 "inventory": {"services": {name: {"probe": self.url(name)} for name in self.services}},
             }
         }
-
-    keeper_environment = "demo"
 
     def url(self, name: str) -> str:
         return f"http://127.0.0.1:{self.ports[name]}/"
@@ -229,7 +236,7 @@ trap 'echo waiting for a lock that nobody gives back; kill -STOP $child' USR1
 trap 'kill -KILL $child; exit 0' TERM
 while [ -d /proc/$child ]; do wait $child; done
 exit 1"""
-_APPLETS = ("sh", "httpd", "wget", "mkdir", "echo", "kill", "sleep")
+_APPLETS = ("sh", "httpd", "wget", "timeout", "mkdir", "echo", "kill")
 _CURE = (
     "start Docker and let this user reach it (docker info must work; DOCKER_HOST names another), "
     "or see the same without Docker: uici demo"
@@ -239,9 +246,9 @@ _CURE = (
 class Containers(Supervised):
     """Two containers in the user's Docker, and the supervisord for the daemon alone."""
 
-    name = "docker"
     what = "two small containers in your Docker, and a supervisord of its own for the daemon"
     label = "name"
+    watched_by = "Docker"
     keeper_environment = "keepers"
 
     def __init__(self, folder: Path) -> None:
@@ -310,7 +317,7 @@ class Containers(Supervised):
 
     def _run(self, image: str, name: str) -> None:
         second = 1_000_000_000
-        check = {"test": ["CMD-SHELL", "wget -q -T 1 -O /dev/null http://127.0.0.1:8080/"], "interval": second}
+        check = {"test": ["CMD-SHELL", "timeout 1 wget -q -O /dev/null http://127.0.0.1:8080/"], "interval": second}
         self.client.containers.run(
             image,
             ["sh", "-c", _SCRIPT],
@@ -408,7 +415,10 @@ def write_catalog(folder: Path, place: Supervised, port: int) -> tuple[Path, dic
         path = folder / f"{name}.token"
         path.touch(0o600)
         path.write_text(token)
-    may = {"alertmanager": {"may": ["alerts"]}, "you": {"may": ["observe", "operate"], "person": True}}
+    may: dict[str, dict[str, Any]] = {
+        "alertmanager": {"may": ["alerts"]},
+        "you": {"may": ["observe", "operate"], "person": True},
+    }
     files: dict[str, Any] = {
         "platform": {
             "version": 1,
