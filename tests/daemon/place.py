@@ -39,7 +39,7 @@ def write_catalog(
     server: dict[str, Any] = {"listen": "127.0.0.1:0"}
     if tokens:
         server["tokens"] = {
-            name: {"token": "${env:UICI_TEST_%s}" % name.upper(), "may": may, "person": person}
+            name: {"token": "${env:UICI_TEST_" + name.upper() + "}", "may": may, "person": person}
             for name, (_, may, person) in TOKENS.items()
         }
     more = dict(platform or {})
@@ -88,10 +88,10 @@ class Door:
 
 
 @contextlib.asynccontextmanager
-async def serving(catalog: Path, *, listen: str | None = None) -> AsyncIterator[Door]:
+async def serving(catalog: Path, *, listen: str | None = None, signals: bool = True) -> AsyncIterator[Door]:
     """The daemon, ready, in this event loop; its way out is the one that SIGTERM takes."""
     ready: asyncio.Future[Daemon] = asyncio.get_running_loop().create_future()
-    one = Serving(UniversalConfigLoader(catalog), listen=listen, ready=ready.set_result, grace=5.0)
+    one = Serving(UniversalConfigLoader(catalog), listen=listen, ready=ready.set_result, grace=5.0, signals=signals)
     life = asyncio.create_task(one.run())
     await asyncio.wait([life, ready], return_when=asyncio.FIRST_COMPLETED)
     if life.done():

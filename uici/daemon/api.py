@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
@@ -23,6 +24,7 @@ from uici.model import (
 
 #: Seconds that ``?wait=`` may ask for.
 LONGEST_WAIT = 300.0
+WAIT = "([0-9]{1,4}s|[0-9]{1,2}m)"
 #: Alerts that one question may plan.
 PLANS = 20
 _PAGE = 1000
@@ -70,7 +72,7 @@ async def _environment(daemon: Daemon, environment: Environment) -> dict[str, An
 
 async def list_incidents(daemon: Daemon, request: web.Request, caller: Caller) -> web.Response:
     known = {state.value for state in IncidentState}
-    states = list(filter(None, request.query.get("state", "").split(",")))
+    states = request.query["state"].split(",") if "state" in request.query else []
     for state in states:
         if state not in known:
             raise wrong_shape("state", f"{state[:64]!r} is none of: {', '.join(sorted(known))}")
@@ -276,7 +278,6 @@ def _wait(request: web.Request) -> float:
     text = request.query.get("wait")
     if text is None:
         return 0.0
-    try:
-        return min(duration(text), LONGEST_WAIT)
-    except ValueError as error:
-        raise wrong_shape("wait", str(error)) from None
+    if not re.fullmatch(WAIT, text, re.ASCII):
+        raise wrong_shape("wait", "a duration such as 60s or 2m is wanted")
+    return min(duration(text), LONGEST_WAIT)

@@ -27,7 +27,7 @@ async def get_events(daemon: Daemon, request: web.Request, caller: Caller) -> we
     if daemon.streams >= STREAMS:
         raise unavailable("saturated", f"{STREAMS} followers read already; close one", 10)
     query = request.query
-    kinds = frozenset(filter(None, query.get("kinds", "").split(",")))
+    kinds = frozenset(query["kinds"].split(",") if "kinds" in query else ())
     if unknown := kinds - KINDS:
         raise wrong_shape("kinds", f"{sorted(unknown)[0][:64]!r} is none of: {', '.join(sorted(KINDS))}")
     last = request.headers.get("Last-Event-ID") or query.get("after")

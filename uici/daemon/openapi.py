@@ -71,7 +71,7 @@ def _operation(route: Route) -> dict[str, Any]:
         problems.add(422)
     if route.body is not None:
         said["requestBody"] = {
-            "required": bool(route.body.get("required")),
+            "required": "$ref" in route.body or bool(route.body.get("required")),
             "content": {"application/json": {"schema": dict(route.body)}},
         }
         problems |= {400, 413, 415, 422}

@@ -64,7 +64,7 @@ def listen_of(platform: Platform, known: Tokens, override: str | None = None) ->
 
 
 class Serving:
-    """One daemon, from its start to its end. ``run`` is the whole life."""
+    """One daemon, from its start to its end. ``run`` is the whole life. ``signals``: only a main thread can take them."""
 
     def __init__(
         self,
@@ -73,8 +73,10 @@ class Serving:
         listen: str | None = None,
         ready: Callable[[Daemon], None] | None = None,
         grace: float = GRACE,
+        signals: bool = True,
     ) -> None:
         self._loader, self._listen, self._ready, self._grace = loader, listen, ready, grace
+        self._take_signals = signals
         self._log: FilteringBoundLogger = logger()
         self._reloading = asyncio.Lock()
         self._tasks: list[asyncio.Task[Any]] = []
@@ -220,6 +222,9 @@ class Serving:
 
     @contextlib.contextmanager
     def _signals(self) -> Any:
+        if not self._take_signals:
+            yield
+            return
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self.stop)
         loop.add_signal_handler(signal.SIGINT, self.stop)

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from uici.daemon import api, events, schemas, status, webhooks
 from uici.daemon.routes import Route
 from uici.daemon.schemas import FLAG, TEXT, listed, named, page, whole
+from uici.journal import KINDS
+from uici.model import IncidentState
 
 _ALERTS, _OBSERVE, _OPERATE = frozenset({"alerts"}), frozenset({"observe"}), frozenset({"operate"})
+
+
+def _some_of(words: Iterable[str]) -> str:
+    one = "|".join(sorted(words))
+    return f"^({one})(,({one}))*$"
+
+
 _PAGED: dict[str, dict[str, Any]] = {
     "limit": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100},
     "before": {"type": "string", "description": "The last id of the page before."},
@@ -16,7 +26,7 @@ _PAGED: dict[str, dict[str, Any]] = {
 _WAIT = {
     "wait": {
         "type": "string",
-        "pattern": "^([0-9]{1,4}s|[0-9]{1,2}m)$",
+        "pattern": f"^{api.WAIT}$",
         "description": "How long to wait for the Result, such as 60s; at most 5m.",
     }
 }
@@ -166,7 +176,10 @@ ROUTES: tuple[Route, ...] = (
         handler=api.list_incidents,
         summary="Incidents, newest first.",
         may=_OBSERVE,
-        query={**_PAGED, "state": {"type": "string", "description": "States, separated by commas."}},
+        query={
+            **_PAGED,
+            "state": {"type": "string", "pattern": _some_of(IncidentState), "description": "States, with commas."},
+        },
         answers={200: page("incidents", named("Incident"))},
     ),
     Route(
@@ -229,7 +242,7 @@ ROUTES: tuple[Route, ...] = (
         may=_OBSERVE,
         query={
             "after": {"type": "string", "pattern": "^[0-9]{1,18}$", "description": "seq after which to begin"},
-            "kinds": {"type": "string", "description": "Kinds of entries, separated by commas."},
+            "kinds": {"type": "string", "pattern": _some_of(KINDS), "description": "Kinds of entries, with commas."},
             "incident": TEXT,
             "request": TEXT,
         },
