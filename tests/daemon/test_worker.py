@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import pytest
@@ -198,7 +197,7 @@ async def test_what_may_not_be_touched_is_escalated_with_its_reason(
 ) -> None:
     write_world(folder / "world.json", {"web": FAILED, "own": FAILED, "vault-1": FAILED}, self=["own"])
     async with working(folder) as work:
-        await work.post(work.alert(**labels))
+        await work.post(work.alert("ServiceDown", 0.0, False, **labels))
         incident = await work.one(ESCALATED)
         assert incident.reason == reason
         assert work.effects == []

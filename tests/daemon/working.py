@@ -11,10 +11,11 @@ from typing import Any
 
 from tests.engine.rehearsal import CATALOG, Rehearsal, Time
 from uici.catalog import UniversalConfigLoader
+from uici.daemon.incidents import environment_of
 from uici.daemon.worker import Worker
 from uici.engine import UniversalInfrastructureInterface
-from uici.journal import Entry, Escalation, open_journal
-from uici.model import Alert, Incident, IncidentState, rfc3339
+from uici.journal import Entry, Escalation, Journal, open_journal
+from uici.model import Alert, Environment, Incident, IncidentState, JournalError, rfc3339
 
 HERE = Path(__file__).parent
 #: Seconds of real time after which a test gives up.
@@ -54,7 +55,7 @@ class Working(Rehearsal):
         self.sleeper = Sleeper(time)
         self.worker = Worker(infrastructure, clock=time.clock, sleep=self.sleeper.sleep)
 
-    def alert(self, name: str = "ServiceDown", *, ago: float = 0.0, resolved: bool = False, **labels: str) -> Alert:
+    def alert(self, name: str = "ServiceDown", ago: float = 0.0, resolved: bool = False, **labels: str) -> Alert:
         labels = {"alertname": name, **labels}
         return Alert(
             labels=labels,
@@ -66,16 +67,13 @@ class Working(Rehearsal):
 
     async def post(self, *alerts: Alert) -> None:
         """As the webhook does: durable, then the worker is woken."""
-        entries = []
-        for alert in alerts:
-            found = None
-            for name, environment in self.infrastructure.catalog.environments.items():
-                if all(matcher.matches(alert.labels) for matcher in environment.alerts):
-                    found = name if found is None else None
-            data = {"alert": alert.to_json(), "environment": found, "source": "test"}
-            entries.append(Entry(kind="alert", data=data))
-        await self.journal.append(*entries)
+        await self.journal.append(*(self.accepted(alert) for alert in alerts))
         self.worker.wake()
+
+    def accepted(self, alert: Alert) -> Entry:
+        found = environment_of(alert, self.infrastructure.catalog.environments)
+        name = found.name if isinstance(found, Environment) else None
+        return Entry(kind="alert", data={"alert": alert.to_json(), "environment": name, "source": "test"})
 
     async def until(self, holds: Callable[[list[Incident]], Any]) -> list[Incident]:
         """The incidents, newest first, once ``holds`` is true of them."""
@@ -101,8 +99,30 @@ class Working(Rehearsal):
         return await self.journal.outbox(self.time.now + 1e9)
 
 
+class Dying:
+    """A journal whose process dies at its ``last`` append: before that is durable, or right after, when nobody hears of it."""
+
+    def __init__(self, journal: Journal, last: int, durable: bool) -> None:
+        self.living, self._left, self._durable = journal, last, durable
+        self.died = asyncio.Event()
+
+    async def append(self, *entries: Entry) -> int:
+        self._left -= 1
+        if self._left == 0 and self._durable:
+            await self.living.append(*entries)
+        if self._left <= 0:
+            self.died.set()
+            raise JournalError("the process is dead")
+        return await self.living.append(*entries)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.living, name)
+
+
 @contextlib.asynccontextmanager
-async def working(folder: Path, *, run: bool = True) -> AsyncIterator[Working]:
+async def working(
+    folder: Path, *, run: bool = True, dies: Callable[[Journal], Journal] | None = None
+) -> AsyncIterator[Working]:
     """Engine and worker over ``folder``; entering it again is a restart of the daemon."""
     catalog = folder / "catalog"
     if not catalog.exists():
@@ -111,7 +131,8 @@ async def working(folder: Path, *, run: bool = True) -> AsyncIterator[Working]:
     time = Time()
     loaded = UniversalConfigLoader(catalog).load()
     journal = await open_journal(f"sqlite:///{folder}/journal.db", clock=time.clock)
-    infrastructure = UniversalInfrastructureInterface(loaded, journal, clock=time.clock, sleep=time.sleep)
+    used = dies(journal) if dies else journal
+    infrastructure = UniversalInfrastructureInterface(loaded, used, clock=time.clock, sleep=time.sleep)
     work = Working(folder, infrastructure, time)
     await infrastructure.start()
     task = asyncio.create_task(work.worker.run()) if run else None

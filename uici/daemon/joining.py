@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from uici.daemon import incidents
+from uici.daemon.logs import logger
 from uici.daemon.open_incidents import OpenIncidents
 from uici.journal import Entry, WaitingAlert
 from uici.model import (
@@ -21,6 +22,7 @@ from uici.model import (
     ConfigurationError,
     Environment,
     Incident,
+    JournalError,
     Reason,
     Resource,
     UnreachableError,
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 BATCH, AT_ONCE = 500, 16
 #: Seconds after an alert was accepted for which its engine may fail to answer before a person is told.
 PATIENCE = 30.0
+#: Seconds before an engine that did not answer is asked again.
+AGAIN = 5.0
 #: Labels that say in which namespace an alert's target lies; one that names another place is not believed to mean this.
 NAMESPACE_LABELS = ("namespace", "container_label_com_docker_compose_project", "com_docker_compose_project")
 KIND = "service"
@@ -65,15 +69,19 @@ class Joining:
     ) -> None:
         self._infrastructure, self._open, self._clock = infrastructure, open_incidents, clock
         self._confirm, self._done = confirm, done
+        self._log = logger()
         self._tasks: dict[str | None, asyncio.Task[None]] = {}
         self._taken: set[int] = set()
+        self._not_before: dict[str | None, float] = {}
 
     async def take(self) -> None:
         """Starts a task for every environment that has alerts waiting and none running. Raises JournalError."""
         waiting = await self._infrastructure.journal.waiting_alerts(BATCH + len(self._taken))
         groups: dict[str | None, list[WaitingAlert]] = defaultdict(list)
         for one in waiting:
-            if one.seq not in self._taken and one.environment not in self._tasks:
+            if one.seq in self._taken or one.environment in self._tasks:
+                continue
+            if self._not_before.get(one.environment, 0.0) <= self._clock():
                 groups[one.environment].append(one)
         for environment, group in groups.items():
             seqs = [one.seq for one in group]
@@ -118,6 +126,7 @@ class Joining:
                     self._open.keep(new)
             data = {"alert": one.seq, "fingerprint": alert.fingerprint}
             entries.append(Entry(kind="joined", data=data, incident=incident.id if incident else None))
+        self._not_before[environment] = now + AGAIN if held else 0.0
         await self._open.save(changed.values(), *entries)
 
     def _begin(self, alert: Alert, place: Placed, now: float) -> Incident:
@@ -161,6 +170,12 @@ class Joining:
             if self._clock() - one.at < PATIENCE:
                 return None
             place = Placed(environment=one.environment, reason=Reason.UNREACHABLE.value, message=str(error))
+        except JournalError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a bug met by one alert must not hold up those behind it
+            self._log.error("an alert could not be placed", fingerprint=alert.fingerprint, exc_info=error)
+            message = f"UICI failed inside while it looked for its target: {type(error).__name__}: {error}"
+            place = Placed(environment=one.environment, reason=Reason.INCONCLUSIVE.value, message=message)
         key = incidents.key_of(alert, place.environment, place.target)
         last = await self._open.last_ended(key, alert.fingerprint)
         return Placed(

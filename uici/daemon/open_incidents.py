@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from uici.daemon import incidents
 from uici.journal import Entry, Journal
@@ -89,13 +89,14 @@ class OpenIncidents:
         """In memory alone, to be written with the next change of it."""
         self._set(incident)
 
-    async def refresh(self) -> list[Incident]:
+    async def refresh(self, busy: Collection[str] = ()) -> list[Incident]:
         """Takes what others wrote: a storm; a person who gave a target back (gives the incidents that this concerns).
 
-        Reads everything anew after a failed write. Raises JournalError.
+        Reads everything anew after a failed write, but what is ``busy``: ids that a task of this process goes on with.
+        Raises JournalError.
         """
         if self._stale:
-            await self._load()
+            await self._load(busy)
             return []
         given_back: list[Incident] = []
         while self._seen < (size := await self._journal.size()):
@@ -110,16 +111,17 @@ class OpenIncidents:
             self._seen = entries[-1].seq if len(entries) == 500 else size
         return given_back
 
-    async def _load(self) -> None:
+    async def _load(self, busy: Collection[str]) -> None:
         await self._quiet.wait()
         size = await self._journal.size()
         found = await self._journal.incidents(states=sorted(UNENDED), limit=1_000_000)
+        kept = [one for id in busy if (one := self._by_id.get(id)) is not None]
         self._by_id.clear()
         self._by_key.clear()
         self._by_fingerprint.clear()
         self._ended.clear()
         self._written = {one.id: one.state for one in found}
-        for incident in reversed(found):
+        for incident in [*reversed(found), *kept]:
             self._set(incident)
         self._seen, self._stale = size, False
 

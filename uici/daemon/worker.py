@@ -103,7 +103,7 @@ class Worker:
             self._monitor = None
 
     async def _turn(self) -> None:
-        for incident in await self._open.refresh():
+        for incident in await self._open.refresh(self._running):
             if (given := incidents.given_back(incident, self._clock())) is not incident:
                 await self._open.save([given])
         await self._joining.take()
