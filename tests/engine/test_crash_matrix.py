@@ -4,6 +4,7 @@ forgotten."""
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import os
 import sys
@@ -104,3 +105,36 @@ def _believable(point: str, result: Result | None, undisturbed: Result) -> None:
     person = result.status is Status.IN_DOUBT
     not_repeated = result.status is Status.FAILED and "not done again" in result.message
     assert same or nothing or person or not_repeated, f"point {point}: {result.status} {result.reason} {result.message}"
+
+
+async def test_it_ends_by_the_catalog_that_held_when_it_was_accepted(folder: Path) -> None:
+    """A new version of the catalog whose `service_status` tells nothing useful must not decide an old command."""
+    (folder / "request.json").write_text(json.dumps({"operation": "restart_service", "service": "web"}))
+    points = folder / "points"
+    points.mkdir()
+    killing = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "tests.engine.rehearsal.crash",
+        str(points),
+        str(folder / "world.json"),
+        str(folder / "request.json"),
+        stdin=asyncio.subprocess.DEVNULL,
+    )
+    assert await asyncio.wait_for(killing.wait(), 120) == 0
+    for one in points.iterdir():
+        os.environ["REHEARSAL_WORLD"] = str(one / "world.json")
+        async with rehearsing(one) as rehearsal:
+            status = rehearsal.infrastructure.catalog.operations["service_status"]
+            broken = dataclasses.replace(status, returns={"type": "null"})
+            await rehearsal.infrastructure.replace(
+                dataclasses.replace(
+                    rehearsal.infrastructure.catalog,
+                    operations=rehearsal.infrastructure.catalog.operations.with_copies({"service_status": broken}),
+                )
+            )
+            for request in await rehearsal.infrastructure.start():
+                result = await rehearsal.infrastructure.wait(request)
+                assert result is not None
+                ended = (result.status, result.reason)
+                assert ended in ((Status.DONE, None), (Status.FAILED, Reason.CANCELLED)), result.message

@@ -18,6 +18,7 @@ class OperationRegistry(Mapping[str, Operation]):
     def __init__(self, operations: Mapping[str, Operation]) -> None:
         self._operations = dict(operations)
         self._validators: dict[str, Any] = {}
+        self._contracts: dict[str, Any] = {}
 
     def __getitem__(self, name: str) -> Operation:
         return self._operations[name]
@@ -45,6 +46,19 @@ class OperationRegistry(Mapping[str, Operation]):
         if problems:
             raise ParametersError(of.name, problems)
         return filled
+
+    def answer_problems(self, operation: Operation, answer: Any) -> list[str]:
+        """What in an answer breaks the operation's contract (``returns``); empty where it holds."""
+        from uici.catalog.conformance import dotted, short
+
+        contract = self._contracts.get(operation.name)
+        if contract is None or self._operations.get(operation.name) is not operation:
+            contract = self._contracts[operation.name] = compiled(operation.returns)
+        return [f"{dotted(error.instance_path)}: {short(error.message)}" for error in contract.iter_errors(answer)]
+
+    def with_copies(self, copies: Mapping[str, Operation]) -> OperationRegistry:
+        """The same with a command's own copies in place of what a reload may have brought."""
+        return OperationRegistry({**self._operations, **copies})
 
     def _validator(self, operation: Operation) -> Any:
         if self._operations.get(operation.name) is not operation:

@@ -21,6 +21,14 @@ class CommandTranslator:
             return None
         return self._translations.get(operation, {}).get(environment.dialect)
 
+    def with_copies(self, copies: Mapping[str, Mapping[str, Translation]]) -> CommandTranslator:
+        """The same with a command's own copies in place of what a reload may have brought."""
+        merged = {
+            **self._translations,
+            **{name: {**self._translations.get(name, {}), **of} for name, of in copies.items()},
+        }
+        return CommandTranslator(merged)
+
     def dialects(self, operation: str) -> tuple[str, ...]:
         """The dialects that have a translation of the operation."""
         return tuple(sorted(self._translations.get(operation, ())))

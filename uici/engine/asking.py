@@ -71,7 +71,15 @@ async def ask(
     for step in translation.steps:
         if steps.wanted(step):
             await observe_step(core, steps, step, timeout=operation.timeout)
-    return core.environments.redactor.data(execution.catalog.translator.answer(translation, steps.roots))
+    answer = execution.catalog.translator.answer(translation, steps.roots)
+    problems = execution.catalog.operations.answer_problems(operation, answer)
+    if problems:
+        raise failed(
+            Reason.EXECUTOR,
+            f"{operation.name}: its answer breaks its contract: {'; '.join(problems[:3])}; mend `returns` of its "
+            f"{translation.dialect} translation",
+        )
+    return core.environments.redactor.data(answer)
 
 
 def with_namespace(request: Request, operation: Operation, namespace: str | None) -> Request:

@@ -16,6 +16,7 @@ from uici.engine.changes import authorise_now, run_part, steps_of
 from uici.engine.core import Core
 from uici.engine.environments import OpenEnvironment
 from uici.engine.execution import Execution
+from uici.engine.frozen import copies_of
 from uici.engine.inventory import inventory_of
 from uici.engine.roots import command_roots
 from uici.engine.steps import Steps
@@ -103,7 +104,12 @@ async def run_accepted(core: Core, execution: Execution, command: Command, place
     """The second half of the walk: a command that may run, under its lock. A restart continues here."""
     operation = command.operation
     if operation.risk is not Risk.OBSERVE and not execution.dry_run and not execution.accepted:
-        data = {**command.to_json(), "engine": place.engine, "risk": operation.risk.value}
+        data = {
+            **command.to_json(),
+            "engine": place.engine,
+            "risk": operation.risk.value,
+            "copies": copies_of(execution.catalog, command),
+        }
         data["request"] = _without_write_only(data["request"], operation.parameters)
         data["parameters"] = _without_write_only({"parameters": data["parameters"]}, operation.parameters)["parameters"]
         await core.write(execution, "request", data)
@@ -206,6 +212,12 @@ def _answer(core: Core, execution: Execution, command: Command, steps: Steps) ->
             raise failed(Reason.EXECUTOR, f"{command.operation.name}: its answer: {error}") from error
         execution.note("call", "returns", "failed", {"message": str(error)})
         return None
+    problems = execution.catalog.operations.answer_problems(command.operation, answer)
+    if problems:
+        broken = f"{command.operation.name}: its answer breaks its contract: {'; '.join(problems[:3])}"
+        if command.operation.risk is Risk.OBSERVE:
+            raise failed(Reason.EXECUTOR, f"{broken}; mend `returns` of its {command.translation.dialect} translation")
+        execution.note("call", "returns", "failed", {"message": broken})
     return core.environments.redactor.data(answer)
 
 

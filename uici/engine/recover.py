@@ -12,6 +12,7 @@ from typing import Any
 from uici.engine.core import Core
 from uici.engine.execute import record, run_accepted
 from uici.engine.execution import Execution, Recorded
+from uici.engine.frozen import frozen
 from uici.engine.verdict import EndedError, in_doubt
 from uici.executor import Done
 from uici.journal import Unsettled
@@ -51,7 +52,9 @@ def recovered(core: Core, unsettled: Unsettled) -> Execution:
     )
     for entry in unsettled.entries:
         data = entry.data
-        if entry.kind == "before":
+        if entry.kind == "request":
+            execution.catalog = frozen(core.catalog, command, data.get("copies", {}))
+        elif entry.kind == "before":
             execution.before, execution.has_before, execution.before_journaled = data["answer"], True, True
         elif entry.kind == "intent":
             execution.intents += 1

@@ -10,7 +10,7 @@
 ``alert_refused``   {alert, reason, message, path}              one bad alert of a group
 ``joined``          {alert, fingerprint}                        ``alert``: seq of its entry; ``incident`` is set; null incident: dropped
 ``incident``        Incident                                    its whole new state
-``request``         Command + {engine, risk}                    accepted; frozen
+``request``         Command + {engine, risk, copies}            accepted; frozen; ``copies``: of the operations it will ask
 ``before``          {answer}
 ``intent``          {call, index, item, touches, deadline, engine, part, key, environment, operation, risk, redo}
                                                                 ``part``: steps, confirm, revert, cancel
