@@ -72,7 +72,8 @@ class Prometheus:
 
     async def _fresh(self, selector: str, alert: Alert, after: float) -> bool:
         """Whether a series of the selector that shares the alert's labels has a sample that young."""
-        data = await self._ask("/api/v1/query", {"query": f"timestamp({selector})"})
+        asked = {"query": f"timestamp({selector})", "time": f"{self._clock():.3f}"}
+        data = await self._ask("/api/v1/query", asked)
         for series in (data or {}).get("result", ()):
             try:
                 at = float(series["value"][1])
