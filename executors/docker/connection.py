@@ -244,6 +244,13 @@ def outcome(error: Exception, exchange: Exchange, path: str, *, observe: bool) -
     return Unknown(message=f"{path} failed with {type(error).__name__}: {_short(error)}; it may have been done")
 
 
+def late(exchange: Exchange, path: str, *, observe: bool) -> Outcome:
+    """Of a call that was cut off at its deadline; what it gave until then is not its answer."""
+    if observe or not exchange.changed:
+        return Rejected(errors=("TimeoutError",), message=f"{path} was not done in time", reason="unreachable")
+    return Unknown(message=f"{path} was cut off at its deadline; it may have been done, or still be under way")
+
+
 def unreachable(error: Exception) -> str:
     return f"the Docker engine does not answer: {_short(error)}; see that dockerd runs and that base_url is right"
 

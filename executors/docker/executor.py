@@ -27,12 +27,17 @@ from uici.executor import (
 )
 from uici.model import Call, Environment, Pinned, Resource, Risk, UnreachableError
 from uici_executors.docker import answers, checks, follow, resources, risks, sdk, touches, words
-from uici_executors.docker.connection import Exchange, exchanging, outcome
+from uici_executors.docker.connection import Exchange, exchanging, late, outcome
 from uici_executors.docker.identity import identity
 from uici_executors.docker.reads import Reads
 
 T = TypeVar("T")
 
+#: Arguments that become a part of a path of the Engine API.
+_NAMES = frozenset(
+    "container container_id exec_id id image image_id name net_id network_id node_id plugin_name repository service "
+    "service_id task task_id volume_id".split()
+)
 DEFAULT_SOCKET = "/var/run/docker.sock"
 
 
@@ -257,21 +262,30 @@ def _run(reads: Reads, call: Call, exchange: Exchange) -> Outcome:
                 target = _model(client, receiver, call.on)
             elif receiver:
                 target = getattr(client, receiver)
+            _stay_in_place(call.arguments)
             arguments = answers.filled(call.arguments, reads.environment)
             given = getattr(target, method)(**arguments)
             if method == "reload":
                 given = target
-            return Done(answer=answers.plain(given), resources=_resources(reads, receiver, method, given))
+            answer = answers.plain(given)
+            if exchange.expired:
+                return late(exchange, call.path, observe=observe)
+            return Done(answer=answer, resources=_resources(reads, receiver, method, given))
         except UnreachableError as error:  # a reference could not be filled in, so nothing was sent
             return Rejected(errors=("UnreachableError",), message=str(error), reason="unreachable")
         except Exception as error:  # noqa: BLE001 - every exception has an outcome: whatever is not listed is unknown
             return outcome(error, exchange, call.path, observe=observe)
 
 
+def _stay_in_place(arguments: Mapping[str, Any]) -> None:
+    """docker-py puts names into paths as they are, and ``..`` would lead to another object of another kind."""
+    for key, value in arguments.items():
+        if key in _NAMES and isinstance(value, str) and {".", ".."} & set(value.split("/")):
+            raise ValueError(f"{key}: {value[:100]!r} is no name of anything in Docker")
+
+
 def _model(client: Any, name: str, on: Resource) -> Any:
     """docker-py's object for a Resource, without asking for it: its methods need the id alone."""
-    if name == "Swarm":
-        return client.swarm
     collection = getattr(client, sdk.COLLECTION_OF[name])
     return collection.prepare_model({"Id": on.id, "ID": on.id, "Name": on.name if on.kind == "plugin" else on.id})
 

@@ -75,10 +75,11 @@ class Reads:
         return known[0]
 
     def get(self, path: str, **params: Any) -> Any:
-        """One GET of the Engine API; None for what is not there."""
+        """One GET of the Engine API; None for what is not there, and for a name that Docker would give nothing."""
         api = self.client().api
-        with reading(TIMEOUT), api.get(f"{api.base_url}/v{api.api_version}{path}", params=params) as response:
-            if response.status_code == 404:
+        url = f"{api.base_url}/v{api.api_version}{path}"
+        with reading(TIMEOUT), api.get(url, params=params, allow_redirects=False) as response:
+            if response.status_code in (301, 400, 404):
                 return None
             if response.status_code >= 400:
                 raise UnreachableError(f"the Docker engine refused GET {path}: {response.text[:500]}; see its log")
@@ -86,9 +87,16 @@ class Reads:
 
     # Objects
 
+    def _object(self, kind: str, name: str, end: str = "") -> Attrs | None:
+        """Inspected by name. No name may become another path (``..``) or the list of its kind (nothing)."""
+        if any(part in ("", ".", "..") for part in name.split("/")):
+            return None
+        found: Attrs | None = self.get(f"/{kind}/{quote(name, safe='/:@' if kind == 'images' else '')}{end}")
+        return found
+
     def container(self, name: str) -> Attrs | None:
         """Inspected, by exact name or full id: the engine itself would take a prefix."""
-        found = self.get(f"/containers/{quote(name, safe='')}/json")
+        found = self._object("containers", name, "/json")
         if found is None or name not in (found["Id"], found["Name"].lstrip("/")):
             return None
         attrs: Attrs = found
@@ -105,16 +113,15 @@ class Reads:
         return [one for one in self.containers(label=wanted) if resources.team_of(one)]
 
     def network(self, name: str) -> Attrs | None:
-        found = self.get(f"/networks/{quote(name, safe='')}")
+        found = self._object("networks", name)
         return found if found and name in (found["Id"], found["Name"]) else None
 
     def volume(self, name: str) -> Attrs | None:
-        found = self.get(f"/volumes/{quote(name, safe='')}")
+        found = self._object("volumes", name)
         return found if found and found["Name"] == name else None
 
     def image(self, name: str) -> Attrs | None:
-        found: Attrs | None = self.get(f"/images/{quote(name, safe='/:@')}/json")
-        return found
+        return self._object("images", name, "/json")
 
     def environment(self, container: str) -> dict[str, str]:
         """A container's variables, by its full id; empty when it is gone."""

@@ -45,7 +45,6 @@ MODELS: Mapping[str, type] = {
         plugins.Plugin,
         secrets.Secret,
         services.Service,
-        swarm.Swarm,
         volumes.Volume,
     )
 }
@@ -75,10 +74,10 @@ BEHIND: Mapping[str, tuple[str, frozenset[str]]] = {
         ("Network.connect", "connect_container_to_network", "container net_id"),
         ("Network.disconnect", "disconnect_container_from_network", "container net_id"),
         ("Service.logs", "service_logs", "service"),
-        ("Swarm.init", "create_swarm_spec", "version"),
-        ("Swarm.join", "join_swarm", ""),
-        ("Swarm.leave", "leave_swarm", ""),
-        ("Swarm.update", "create_swarm_spec", "version"),
+        ("swarm.init", "create_swarm_spec", ""),
+        ("swarm.join", "join_swarm", ""),
+        ("swarm.leave", "leave_swarm", ""),
+        ("swarm.update", "create_swarm_spec", ""),
         ("configs.create", "create_config", ""),
         ("configs.list", "configs", ""),
         ("events", "events", ""),
@@ -115,7 +114,6 @@ EXTRA: Mapping[str, frozenset[str]] = {
     "networks.list": frozenset({"greedy"}),
     "services.create": _SERVICE,
     "Service.update": _SERVICE | {"fetch_current_spec"},
-    "Swarm.update": frozenset(),
 }
 #: Type of a ``run`` argument that no docstring of the method types by itself.
 _ANSWERS: Mapping[str, str] = {

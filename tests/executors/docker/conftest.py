@@ -1,0 +1,50 @@
+"""One shared dockerd for these tests; a private one for those that stop, freeze or kill it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+from tests.engines.docker import Docker
+from tests.engines.docker import docker as engine
+from uici.executor import Executor, load
+from uici.model import Call, Environment, Resource, Risk
+
+
+@pytest.fixture(scope="session")
+def shared() -> Iterator[Docker]:
+    with engine() as running:
+        running.image()
+        yield running
+
+
+@pytest.fixture
+def docker(shared: Docker) -> Iterator[Docker]:
+    yield shared
+    shared.clean()
+
+
+@pytest.fixture
+def private() -> Iterator[Docker]:
+    with engine(private=True) as running:
+        yield running
+
+
+async def opened(settings: dict[str, Any], name: str = "docker") -> Executor:
+    executor = load("docker")()
+    await executor.open(Environment.parse(name, {"executor": "docker", "settings": settings}))
+    return executor
+
+
+@pytest.fixture
+async def executor(docker: Docker) -> AsyncIterator[Executor]:
+    executor = await opened(docker.settings)
+    yield executor
+    await executor.close()
+
+
+def call(path: str, on: Resource | None = None, timeout: float = 20.0, **arguments: Any) -> Call:
+    """Its risk is not believed by any executor; ``change`` here."""
+    return Call(on=on, path=path, arguments=arguments, risk=Risk.CHANGE, timeout=timeout)

@@ -1,0 +1,194 @@
+"""What an error proves: rejected only where nothing was done; unknown for all else. And no wait without a bound."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.engines.docker import Docker
+from tests.executors.docker.conftest import call, opened
+from uici.executor import Done, Executor, Rejected, Target, Unknown
+from uici.model import Resource, UnreachableError
+
+pytestmark = pytest.mark.engine("docker")
+
+
+async def one(executor: Executor, name: str) -> Resource:
+    [found] = await executor.locate(Target(kind="container", name=name))
+    return found
+
+
+async def test_done(docker: Docker, executor: Executor) -> None:
+    docker.create("web")
+    web = await one(executor, "web")
+    assert await executor.run(call("Container.start", web)) == Done(answer=None)
+    got = await executor.run(call("containers.get", container_id=web.id))
+    assert isinstance(got, Done)
+    assert got.resources == (web,)
+    assert (got.answer["id"], got.answer["name"], got.answer["status"]) == (web.id, "web", "running")
+    # Times compare as text, whatever zeros Go leaves out.
+    assert len(got.answer["State"]["StartedAt"]) == len("2026-01-01T00:00:00.000000000Z")
+
+
+@pytest.mark.parametrize(
+    ("path", "arguments", "reason", "error"),
+    [
+        ("containers.get", {"container_id": "nope"}, "unknown_target", "NotFound"),
+        ("images.get", {"name": "nope:1"}, "unknown_target", "ImageNotFound"),
+        ("containers.create", {"image": "nope:1"}, "unknown_target", "ImageNotFound"),
+        ("containers.create", {"image": "uici-test/busybox:1", "command": "sh", "name": "web"}, "conflict", "APIError"),
+        ("containers.create", {"image": "uici-test/busybox:1", "memory": 1}, "executor", "TypeError"),
+        ("containers.create", {"image": "uici-test/busybox:1", "mem_limit": "1x"}, "executor", "DockerException"),
+        ("containers.fly", {}, "executor", "AttributeError"),
+        ("api.rename", {"container": "nope", "name": "x"}, "unknown_target", "NotFound"),
+        ("networks.get", {"network_id": "nope"}, "unknown_target", "NotFound"),
+        ("containers.get", {"container_id": "../images/x"}, "executor", "ValueError"),
+        ("images.remove", {"image": "x/../../containers/web"}, "executor", "ValueError"),
+    ],
+)
+async def test_rejected(
+    docker: Docker, executor: Executor, path: str, arguments: dict[str, Any], reason: str, error: str
+) -> None:
+    docker.create("web")
+    outcome = await executor.run(call(path, **arguments))
+    assert isinstance(outcome, Rejected), outcome
+    assert (outcome.reason, error in outcome.errors) == (reason, True), outcome
+
+
+async def test_a_container_that_is_gone(docker: Docker, executor: Executor) -> None:
+    docker.create("web").remove()
+    docker.create("web2")
+    web = await one(executor, "web2")
+    docker.client.containers.get("web2").remove()
+    for method in ("restart", "start", "stop", "remove", "kill", "pause", "rename"):
+        given = {"name": "x"} if method == "rename" else {}
+        outcome = await executor.run(call(f"Container.{method}", web, **given))
+        assert isinstance(outcome, Rejected), (method, outcome)
+        assert outcome.reason == "unknown_target"
+
+
+async def test_a_restart_that_stops_and_then_cannot_start_is_not_rejected(
+    docker: Docker, executor: Executor, tmp_path: Path
+) -> None:
+    """Docker answers a restart with an error after it has stopped the container: something was done."""
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\ntrap 'exit 0' TERM\nwhile :; do sleep 1 & wait $!; done\n")
+    program.chmod(0o755)
+    docker.run("web", ["/at/program"], volumes={str(tmp_path): {"bind": "/at", "mode": "ro"}})
+    program.unlink()
+    outcome = await executor.run(call("Container.restart", await one(executor, "web"), timeout=2))
+    assert isinstance(outcome, Unknown), outcome
+    assert docker.client.containers.get("web").status == "exited"
+
+
+async def test_a_call_of_several_requests_that_fails_half_way_is_unknown(docker: Docker, executor: Executor) -> None:
+    outcome = await executor.run(
+        call("containers.run", image=docker.image(), command=["/no/such"], name="web", detach=True, network_mode="none")
+    )
+    assert isinstance(outcome, Unknown), outcome
+    docker.client.containers.get("web").remove()
+
+
+async def test_nobody_listens(docker: Docker) -> None:
+    executor = await opened({"base_url": "unix:///nowhere/docker.sock"})
+    with pytest.raises(UnreachableError, match="does not answer"):
+        await executor.locate(Target(kind="service", name="web"))
+    outcome = await executor.run(call("containers.create", image="x"))
+    assert isinstance(outcome, Rejected)
+    assert outcome.reason == "unreachable"
+    assert (await executor.health()).ok is False
+    await executor.close()
+
+
+async def test_a_dead_engine_and_its_return(private: Docker) -> None:
+    private.create("web")
+    executor = await opened(private.settings)
+    web, engine = await one(executor, "web"), await executor.engine_id()
+    private.kill()
+    with pytest.raises(UnreachableError):
+        await executor.resolve(call("Container.restart", web))
+    for path in ("Container.start", "Container.restart"):
+        outcome = await executor.run(call(path, web))
+        assert isinstance(outcome, Rejected), "nothing can have been sent to an engine that refuses connections"
+        assert outcome.reason == "unreachable"
+    private.start()
+    assert await executor.engine_id() == engine
+    assert isinstance(await executor.run(call("Container.start", web)), Done)
+    await executor.close()
+
+
+async def test_a_frozen_engine_is_a_doubt_within_the_timeout(private: Docker) -> None:
+    private.run("web")
+    executor = await opened(private.settings)
+    web = await one(executor, "web")
+    private.freeze()
+    began = time.monotonic()
+    outcome = await executor.run(call("Container.restart", web, timeout=1.0))
+    assert isinstance(outcome, Unknown), outcome
+    look = await executor.run(call("containers.get", timeout=0.5, container_id=web.id))
+    assert isinstance(look, Rejected), "an observe call that got no answer has changed nothing"
+    assert look.reason == "unreachable"
+    assert time.monotonic() - began < 10
+    private.thaw()
+    await executor.close()
+
+
+async def test_an_engine_that_dies_during_a_call(private: Docker) -> None:
+    private.run("web", ["sh", "-c", "trap '' TERM; while :; do sleep 1; done"])
+    executor = await opened(private.settings)
+    web = await one(executor, "web")
+    stopping = asyncio.create_task(executor.run(call("Container.stop", web, timeout=30.0)))
+    async for change in executor.watch([web]):
+        if change.what == "kill":  # it was asked to end, and the call waits for it
+            break
+    private.kill()
+    outcome = await stopping
+    assert isinstance(outcome, Unknown), outcome
+    await executor.close()
+
+
+async def test_a_command_that_never_ends_is_bounded(docker: Docker, executor: Executor) -> None:
+    docker.run("web")
+    web = await one(executor, "web")
+    outcome = await executor.run(call("Container.exec_run", web, timeout=0.5, cmd=["sleep", "60"]))
+    assert isinstance(outcome, Unknown), outcome
+
+
+async def test_ten_restarts_at_once_take_no_turns(docker: Docker, executor: Executor) -> None:
+    """All ten are under way before the first is done: the containers take a second each to stop."""
+    slow = ["sh", "-c", "trap 'sleep 1; exit 0' TERM; while :; do sleep 1 & wait $!; done"]
+    webs = []
+    for number in range(10):
+        docker.run(f"web-{number}", slow)
+        webs.append(await one(executor, f"web-{number}"))
+    events: list[str] = []
+
+    async def follow() -> None:
+        async for change in executor.watch(webs):
+            events.append(change.what)
+            if events.count("start") == 10:
+                return
+
+    following = asyncio.create_task(follow())
+    await asyncio.sleep(0)
+    outcomes = await asyncio.gather(*(executor.run(call("Container.restart", web, timeout=20)) for web in webs))
+    assert outcomes == [Done(answer=None)] * 10
+    await asyncio.wait_for(following, 20)
+    assert events.index("start") > [at for at, what in enumerate(events) if what == "kill"][9]
+
+
+async def test_cancelling_waits_for_the_end_of_the_call(docker: Docker, executor: Executor) -> None:
+    docker.run("web", ["sh", "-c", "trap 'sleep 1; exit 0' TERM; while :; do sleep 1 & wait $!; done"])
+    web = await one(executor, "web")
+    task = asyncio.create_task(executor.run(call("Container.stop", web, timeout=20)))
+    async for change in executor.watch([web]):
+        if change.what == "kill":
+            break
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert docker.client.containers.get("web").status == "exited"
