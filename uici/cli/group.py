@@ -9,7 +9,7 @@ import importlib
 import sys
 from typing import Any, cast
 
-import rich_click as click
+import click
 from click.exceptions import Abort, Exit
 
 from uici import __version__
@@ -37,18 +37,15 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "completion": ("uici.cli.completion", "Print shell completion for bash, zsh or fish."),
 }
 
-click.rich_click.COMMAND_GROUPS = {
-    "uici": [
-        {"name": "Operate", "commands": ["run", "plan", "serve", "cancel", "pause", "resume", "reopen"]},
-        {"name": "Look", "commands": ["operations", "environments", "incidents", "approvals", "approve", "deny"]},
-        {"name": "Set up", "commands": ["init", "check", "schema", "doctor", "demo", "completion"]},
-    ]
+SECTIONS: dict[str, tuple[str, ...]] = {
+    "Operate": ("run", "plan", "serve", "cancel", "pause", "resume", "reopen"),
+    "Look": ("operations", "environments", "incidents", "approvals", "approve", "deny"),
+    "Set up": ("init", "check", "schema", "doctor", "demo", "completion"),
 }
-click.rich_click.MAX_WIDTH = 110
 
 
-class Lazy(click.RichGroup):
-    """Lists commands from ``COMMANDS`` alone; ``load`` imports the real one."""
+class Lazy(click.Group):
+    """Lists commands from ``COMMANDS`` alone; ``load`` imports the real one, which alone pays for rich."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -57,13 +54,18 @@ class Lazy(click.RichGroup):
         if cmd_name not in COMMANDS:
             return None
         # For the list and for completion a name and its line are enough.
-        return click.RichCommand(name=cmd_name, short_help=COMMANDS[cmd_name][1], help=COMMANDS[cmd_name][1])
+        return click.Command(name=cmd_name, short_help=COMMANDS[cmd_name][1], help=COMMANDS[cmd_name][1])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name, command, rest = super().resolve_command(ctx, args)
         return name, load(name) if command is not None and name in COMMANDS else command, rest
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for title, names in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, COMMANDS[name][1]) for name in names], col_max=16)
 
 
 def load(name: str) -> click.Command:
