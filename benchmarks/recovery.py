@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.figure import Figure, median, say
 from tests.end_to_end.place import Place, firing, place
 from tests.end_to_end.proxy import Proxy, proxy
+from tests.engines import availability
 from uici.model import epoch
 
 if TYPE_CHECKING:
@@ -59,9 +60,9 @@ def _running(bare: Bare, name: str) -> None:
 
 
 def figures() -> Iterator[Figure]:
-    from tests.engines.docker import available, docker
+    from tests.engines.docker import docker
 
-    if why := available():
+    if why := availability("docker").missing:
         say(f"recovery on Docker is left out: {why}")
         return
     with docker() as engine, proxy(engine.base_url) as front:

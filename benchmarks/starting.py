@@ -14,6 +14,7 @@ import yaml
 
 from benchmarks.figure import Figure, median, say
 from tests.end_to_end.place import UICI, place
+from tests.engines import availability
 from tests.engines.process import answers, free_port, started
 
 STARTER = Path(__file__).parents[1] / "infrastructure" / "config"
@@ -106,9 +107,9 @@ def _resident(pid: int) -> float:
 
 
 def _daemon() -> Iterator[Figure]:
-    from tests.engines.docker import available, docker
+    from tests.engines.docker import docker
 
-    if why := available():
+    if why := availability("docker").missing:
         say(f"the daemon's start and memory are left out: {why}")
         return
     ready, bare_ready, memory, bare_memory = [], [], [], []
