@@ -15,7 +15,7 @@ from aiohttp import web
 from tests.daemon.working import LIMIT, Sleeper
 from tests.engine.rehearsal import Time
 from tests.journal import samples
-from uici.daemon.outbox import ATTEMPTS, Outbox
+from uici.daemon.outbox import Outbox
 from uici.journal import Entry, Journal, open_journal
 
 # apprise still asks imghdr on Pythons that have it.
@@ -108,6 +108,7 @@ async def test_an_address_that_fails_is_tried_again_and_the_other_is_not_told_tw
         assert outbox.ready() is not None
         two.broken = False
         sleeper.advance(7)
+        outbox.wake()
         again = (await deliveries(journal, 2))[1]
         assert (again.data["ok"], again.data["attempt"]) == (True, 2)
         assert (len(one.told), len(two.told)) == (1, 1)
@@ -123,7 +124,9 @@ async def test_what_was_not_delivered_survives_a_restart(tmp_path: Path) -> None
         assert len(one.told) == 1
 
 
-async def test_attempts_wait_longer_and_longer_and_end(tmp_path: Path) -> None:
+async def test_attempts_wait_longer_and_longer_and_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("uici.daemon.outbox.ATTEMPTS", 12)
+
     def never(addresses: Any, row: Any) -> list[str]:
         raise RuntimeError("nobody there")
 
@@ -131,7 +134,7 @@ async def test_attempts_wait_longer_and_longer_and_end(tmp_path: Path) -> None:
         await journal.append(samples.escalation("e1"))
         outbox.wake()
         sleeper.flow()
-        found = await deliveries(journal, ATTEMPTS)
+        found = await deliveries(journal, 12)
         waits = [one.data["next_at"] - one.at for one in found[:-1]]
         assert waits[0] < waits[3] < waits[6]
         assert max(waits) <= 900 * 1.2

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.daemon.working import working
 from tests.engine.rehearsal import write_world
-from uici.model import IncidentState
+from uici.daemon.storm import storm
+from uici.journal import Entry
+from uici.model import IncidentState, JournalError, Origin, Request, Result
 
 OPEN, ACTING, WATCHING = IncidentState.OPEN, IncidentState.ACTING, IncidentState.WATCHING
 RESOLVED, ESCALATED = IncidentState.RESOLVED, IncidentState.ESCALATED
@@ -72,7 +76,7 @@ async def test_verified_but_still_firing_did_not_help_and_the_next_step_is_tried
         await work.post(work.alert(service="web"))
         await work.one(WATCHING)
         work.change_world(services={**work.world["services"], "web": {**work.world["services"]["web"], **FAILED}})
-        work.sleeper.advance(901)
+        work.advance(901)
         incident = (await work.until(lambda found: any(one.operation == "deploy_service" for one in found[0].tried)))[0]
         assert incident.tried[-1].step == 2
         assert "not_recovered" in [one.verdict for one in await work.journal.attempts(since=0)]
@@ -83,7 +87,7 @@ async def test_still_firing_with_no_step_left_escalates_and_says_what_was_tried(
     async with working(folder) as work:
         await work.post(work.alert(service="web"))
         await work.one(WATCHING)
-        work.sleeper.advance(901)
+        work.advance(901)
         incident = await work.one(ESCALATED)
         assert incident.reason == "verification"
         (row,) = await work.told()
@@ -109,7 +113,7 @@ async def test_trouble_that_is_not_seen_changes_nothing_and_escalates_if_it_stil
         incident = await work.one(WATCHING)
         assert incident.reason == "nothing_to_do"
         assert work.effects == []
-        work.sleeper.advance(901)
+        work.advance(901)
         incident = await work.one(ESCALATED)
         assert incident.reason == "nothing_to_do"
 
@@ -131,14 +135,14 @@ async def test_a_firing_that_began_before_the_end_reopens_and_a_later_one_is_new
         await work.post(work.alert(service="web", resolved=True))
         first = await work.one(RESOLVED)
         late = work.alert(service="web", ago=1)
-        work.sleeper.advance(60)
+        work.advance(60)
         await work.post(late)
         again = await work.one(WATCHING, ESCALATED)
         assert (again.id, again.reopened) == (first.id, 1)
         assert [one.verdict for one in await work.journal.attempts(since=0)] == ["not_recovered"]
         await work.post(work.alert(service="web", resolved=True))
         await work.one(RESOLVED)
-        work.sleeper.advance(60)
+        work.advance(60)
         await work.post(work.alert(service="web"))
         new = (await work.until(lambda found: len(found) == 2))[0]
         assert new.previous == first.id
@@ -152,7 +156,7 @@ async def test_alerts_join_an_escalated_incident_and_nothing_more_is_tried_until
         effects = work.effects
         await work.post(work.alert(service="web", instance="other"))
         await work.joined(2)
-        work.sleeper.advance(2000)
+        work.advance(2000)
         await work.post(work.alert(service="web"))
         await work.joined(3)
         assert work.effects == effects
@@ -259,9 +263,9 @@ async def test_a_paused_environment_waits_and_goes_on_when_it_may(folder: Path) 
         await work.infrastructure.pause("stage", "human:anna")
         await work.post(work.alert(service="web"))
         assert (await work.one(OPEN)).state is OPEN
-        work.sleeper.advance(6)
+        work.advance(6)
         await work.infrastructure.resume("stage", "human:anna")
-        work.sleeper.advance(6)
+        work.advance(6)
         await work.one(WATCHING)
         assert work.effects == ["Service.restart web"]
 
@@ -292,7 +296,7 @@ async def test_a_resolved_alert_ends_only_a_firing_that_began_before(folder: Pat
     write_world(folder / "world.json", {"web": FAILED})
     async with working(folder) as work:
         late = work.alert(service="web", resolved=True)
-        work.sleeper.advance(10)
+        work.advance(10)
         await work.post(work.alert(service="web"))
         await work.one(WATCHING)
         await work.post(late)
@@ -319,3 +323,96 @@ async def test_a_removed_environment_is_escalated(folder: Path) -> None:
     (folder / "catalog" / "environments.yml").write_text("\n".join(lines))
     async with working(folder) as work:
         assert (await work.one(ESCALATED)).reason == "unknown_environment"
+
+
+async def test_one_stuck_target_delays_nobody_and_one_target_is_acted_on_once_at_a_time(folder: Path) -> None:
+    write_world(folder / "world.json", {"web": FAILED, "other": FAILED})
+    async with working(folder) as work:
+        gate = asyncio.Event()
+        execute = work.infrastructure.execute
+
+        async def stuck(request: Request, origin: Origin, **more: Any) -> Result:
+            if request.operation == "restart_service" and request.parameters["service"] == "web":
+                await gate.wait()
+            return await execute(request, origin, **more)
+
+        work.infrastructure.execute = stuck  # type: ignore[method-assign]
+        await work.post(work.alert(service="web"))
+        await work.until(lambda found: found and found[0].state is ACTING)
+        await work.post(work.alert(service="other"), work.alert(service="web", instance="2"))
+        await work.until(lambda found: found[0].state is WATCHING)
+        assert work.effects == ["Service.restart other"]
+        gate.set()
+        found = await work.until(lambda found: all(one.state is WATCHING for one in found))
+        assert sorted(len(one.alerts) for one in found) == [1, 2]
+        assert work.effects == ["Service.restart other", "Service.restart web"]
+
+
+async def test_only_so_many_incidents_are_worked_on_at_once(folder: Path) -> None:
+    write_world(folder / "world.json", {f"s{number}": FAILED for number in range(12)})
+    async with working(folder) as work:
+        running = most = 0
+        execute = work.infrastructure.execute
+
+        async def counted(request: Request, origin: Origin, **more: Any) -> Result:
+            nonlocal running, most
+            running += 1
+            most = max(most, running)
+            try:
+                return await execute(request, origin, **more)
+            finally:
+                running -= 1
+
+        work.infrastructure.execute = counted  # type: ignore[method-assign]
+        await work.post(*(work.alert(service=f"s{number}") for number in range(12)))
+        await work.until(lambda found: len(found) == 12 and all(one.state is WATCHING for one in found))
+        assert most == 4  # worker.incidents_at_once of the catalog
+
+
+async def test_a_bug_met_by_one_incident_keeps_no_other_from_being_healed(folder: Path) -> None:
+    write_world(folder / "world.json", {"web": FAILED, "other": FAILED})
+    async with working(folder) as work:
+        execute = work.infrastructure.execute
+
+        async def broken(request: Request, origin: Origin, **more: Any) -> Result:
+            if request.parameters.get("service") == "web":
+                raise RuntimeError("a bug")
+            return await execute(request, origin, **more)
+
+        work.infrastructure.execute = broken  # type: ignore[method-assign]
+        await work.post(work.alert(service="web"), work.alert(service="other"))
+        found = await work.until(lambda found: len(found) == 2 and not {one.state for one in found} & {OPEN, ACTING})
+        assert {one.target.name: one.state for one in found if one.target} == {"web": ESCALATED, "other": WATCHING}
+
+
+async def test_a_journal_that_fails_for_a_while_loses_nothing(folder: Path) -> None:
+    write_world(folder / "world.json", {"web": FAILED})
+    async with working(folder) as work:
+        append, failing = work.journal.append, True
+
+        async def failed(*entries: Entry) -> int:
+            if failing:
+                tried.set()
+                raise JournalError("disk full")
+            return await append(*entries)
+
+        tried = asyncio.Event()
+        await append(work.accepted(work.alert(service="web")))
+        work.journal.append = failed  # type: ignore[method-assign]
+        work.worker.wake()
+        await asyncio.wait_for(tried.wait(), 10)
+        assert work.effects == []
+        failing = False
+        work.sleeper.flow()
+        await work.one(WATCHING, ESCALATED)
+        assert work.effects == ["Service.restart web"]
+
+
+async def test_a_storm_that_has_passed_ends(folder: Path) -> None:
+    write_world(folder / "world.json", {"web": FAILED})
+    async with working(folder) as work:
+        await storm(work.journal, "too many", work.time.clock)
+        work.worker.wake()
+        await work.one(ESCALATED)
+        work.sleeper.flow()
+        assert (await work.one(RESOLVED)).outcome == "inconclusive"

@@ -65,6 +65,10 @@ class Working(Rehearsal):
             fingerprint="-".join(labels[key] for key in sorted(labels)),
         )
 
+    def advance(self, seconds: float) -> None:
+        self.sleeper.advance(seconds)
+        self.worker.wake()
+
     async def post(self, *alerts: Alert) -> None:
         """As the webhook does: durable, then the worker is woken."""
         await self.journal.append(*(self.accepted(alert) for alert in alerts))

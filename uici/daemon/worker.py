@@ -114,9 +114,12 @@ class Worker:
         times = [
             epoch(one.watch_until) - self._clock()
             for one in self._open.in_states(IncidentState.WATCHING)
-            if one.watch_until is not None
+            if one.watch_until is not None and one.firing
         ]
-        seconds = max(0.01, min([SWEEP, *times]))
+        seconds = min([SWEEP, *times])
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
         woken = asyncio.create_task(self._woken.wait())
         slept = asyncio.ensure_future(self._sleep(seconds))
         try:
