@@ -11,6 +11,8 @@ from typing import Any
 
 import yaml
 
+from docs.generate_doors import api_page, cli_page
+
 CHECKOUT = Path(__file__).parent.parent
 CONFIG = CHECKOUT / "infrastructure" / "config"
 REFERENCE = CHECKOUT / "docs" / "reference"
@@ -149,7 +151,7 @@ def _rest(schema: Mapping[str, Any]) -> list[str]:
     return words
 
 
-PAGES = {"matrix.md": matrix, "operations.md": operations_page}
+PAGES = {"matrix.md": matrix, "operations.md": operations_page, "cli.md": cli_page, "api.md": api_page}
 
 
 def main() -> None:

@@ -20,6 +20,21 @@ _APPEND_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
+#: Read at the scrape, by ``status``: name -> what it tells.
+GAUGES = {
+    "uici_outbox_waiting": "Escalations that wait for delivery.",
+    "uici_alerts_waiting": "Alerts and open incidents that wait.",
+    "uici_closed_targets": "Targets closed to automation.",
+    "uici_requests_running": "Requests of the API that run.",
+    "uici_journal_seq": "The last entry's seq.",
+    "uici_journal_ok": "0 after an append failed.",
+    "uici_ready": "1 when able to work, but for what engines say.",
+    "uici_warnings": "What /readyz warns of, but for engines.",
+    "uici_paused": "1 where automation is paused; * is everywhere.",
+    "uici_environment_up": "1 where the engine answers.",
+}
+
+
 class Counts:
     """Fed by ``seen`` with each durable entry, and by the doors with what they refused before there was one."""
 

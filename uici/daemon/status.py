@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
 
 from uici import __version__
 from uici.daemon import metrics
+from uici.daemon.counts import GAUGES
 from uici.daemon.server import Daemon, answer
 from uici.daemon.tokens import Caller
 from uici.executor import Health
@@ -86,32 +87,27 @@ async def healths(daemon: Daemon) -> Mapping[str, Health]:
 
 async def get_metrics(daemon: Daemon, request: web.Request, caller: Caller) -> web.Response:
     journal = daemon.journal
-    numbers = [
-        ("uici_outbox_waiting", "Escalations that wait for delivery.", await journal.outbox_size()),
-        ("uici_alerts_waiting", "Alerts and open incidents that wait.", await journal.waiting_count()),
-        ("uici_closed_targets", "Targets closed to automation.", len(await journal.closed_keys())),
-        ("uici_requests_running", "Requests of the API that run.", len(daemon.running)),
-        ("uici_journal_seq", "The last entry's seq.", await journal.size()),
-        ("uici_journal_ok", "0 after an append failed.", daemon.watched.failure is None),
-        ("uici_ready", "1 when able to work, but for what engines say.", daemon.started and not daemon.broken),
-        ("uici_warnings", "What /readyz warns of, but for engines.", len(warnings_of(daemon))),
-    ]
+    numbers = {
+        "uici_outbox_waiting": await journal.outbox_size(),
+        "uici_alerts_waiting": await journal.waiting_count(),
+        "uici_closed_targets": len(await journal.closed_keys()),
+        "uici_requests_running": len(daemon.running),
+        "uici_journal_seq": await journal.size(),
+        "uici_journal_ok": daemon.watched.failure is None,
+        "uici_ready": daemon.started and not daemon.broken,
+        "uici_warnings": len(warnings_of(daemon)),
+    }
     paused: metrics.Values = {(name or "*",): 1.0 for name in await journal.paused()} or {("*",): 0.0}
     up: metrics.Values = {}
     if daemon.started:
         up = {(name,): float(one.ok) for name, one in (await healths(daemon)).items()}
-    gauges = [metrics.Gauge(name, help, _constant({(): float(value)})) for name, help, value in numbers]
-    gauges.append(
-        metrics.Gauge(
-            "uici_paused", "1 where automation is paused; * is everywhere.", _constant(paused), ("environment",)
-        )
-    )
-    gauges.append(metrics.Gauge("uici_environment_up", "1 where the engine answers.", _constant(up), ("environment",)))
+    gauges = [_gauge(name, {(): float(value)}) for name, value in numbers.items()]
+    gauges += [_gauge("uici_paused", paused, "environment"), _gauge("uici_environment_up", up, "environment")]
     return web.Response(body=daemon.counts.text(*gauges), headers={"Content-Type": metrics.CONTENT_TYPE})
 
 
-def _constant(values: metrics.Values) -> Callable[[], metrics.Values]:
-    return lambda: values
+def _gauge(name: str, values: metrics.Values, *labels: str) -> metrics.Gauge:
+    return metrics.Gauge(name, GAUGES[name], lambda: values, labels)
 
 
 async def get_status(daemon: Daemon, request: web.Request, caller: Caller) -> web.Response:
