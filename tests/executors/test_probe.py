@@ -28,10 +28,9 @@ def served() -> Iterator[Callable[[Callable[[socket.socket], None]], int]]:
                     connection, _ = server.accept()
                 except OSError:
                     return
-                with connection:
-                    # The probe may have gone, as it should.
-                    with contextlib.suppress(OSError):
-                        behave(connection)
+                # The probe may have gone, as it should.
+                with connection, contextlib.suppress(OSError):
+                    behave(connection)
 
         thread = threading.Thread(target=accept, daemon=True)
         thread.start()

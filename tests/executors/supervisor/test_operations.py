@@ -1,0 +1,88 @@
+"""The starter's operations on a real supervisord, through the engine: what is asked, what is called, what comes of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+import yaml
+
+import uici
+from tests.engines.process import free_port
+from tests.engines.supervisord import STAYS, supervisord
+from uici.model import Origin, Request, Result
+
+pytestmark = pytest.mark.engine("supervisord")
+
+CASES = yaml.safe_load((Path(__file__).parents[2] / "cases/supervisor/operations.yml").read_text())
+
+
+def catalog(folder: Path, url: str) -> Path:
+    """One that includes the starter, with one environment."""
+    for name in ("operations", "command_translations", "runbooks", "policies"):
+        (folder / f"{name}.yml").write_text("version: 1\ninclude: [starter]\n")
+    probe = f"http://127.0.0.1:{free_port()}/"
+    place = {
+        "executor": "supervisor",
+        "settings": {"url": url},
+        "autonomy": "change",
+        "inventory": {
+            "services": {"ill": {"probe": probe, "depends_on": ["db"]}, "web": {"labels": {"role": "front"}}}
+        },
+    }
+    environments = {"version": 1, "default": "local", "environments": {"local": place}}
+    (folder / "environments.yml").write_text(json.dumps(environments))
+    (folder / "platform.yml").write_text(
+        json.dumps({"version": 1, "journal": {"url": f"sqlite:///{folder}/journal.db"}})
+    )
+    return folder
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def infrastructure(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Any]:
+    programs = {
+        "web": STAYS,
+        "db": STAYS,
+        "solo": "/bin/sh -c 'echo error: connection refused by db; exec sleep 600'",
+        "ill": STAYS,
+        "idle": {"command": STAYS, "autostart": "false"},
+        "dies": {"command": "/bin/false", "startsecs": 1, "startretries": 0, "autostart": "false"},
+    }
+    with supervisord(programs, groups={"shop": "web,db"}) as one:
+        async with uici.connect(catalog(tmp_path_factory.mktemp("catalog"), one.url)) as opened:
+            yield opened
+
+
+def changes(result: Result) -> list[dict[str, Any]]:
+    """The changing calls that were made, with their arguments."""
+    return [
+        {seen.name: dict(seen.data["arguments"])}
+        for seen in result.evidence
+        # One that `unless` left out has no arguments.
+        if seen.kind == "call" and seen.data and seen.data.get("risk") != "observe" and "arguments" in seen.data
+    ]
+
+
+# One supervisord, and the cases follow one another: a service that one of them stopped is stopped for the next.
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.xdist_group("supervisor-operations")
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
+async def test_an_operation_of_the_starter(case: dict[str, Any], infrastructure: Any) -> None:
+    request = Request(
+        operation=case["operation"],
+        parameters=case["parameters"],
+        environment="local",
+        confirm=case.get("confirm", False),
+    )
+    result = await infrastructure.execute(request, Origin("human", "anna"))
+    assert (result.status.value, result.reason and result.reason.value) == (case["status"], case.get("reason")), (
+        result.message
+    )
+    assert (result.verification and result.verification.value) == case.get("verification"), result.message
+    assert changes(result) == case.get("calls", [])
+    for name, value in case.get("answer", {}).items():
+        assert result.answer[name] == value
