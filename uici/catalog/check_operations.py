@@ -14,7 +14,6 @@ from uici.catalog.problem import did_you_mean
 from uici.catalog.scope import Scope
 from uici.model import duration
 
-
 _TYPES = ("object", "array", "string", "integer", "number", "boolean", "null")
 
 

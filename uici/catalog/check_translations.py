@@ -98,7 +98,7 @@ def _translation(
                 riskiest = (risk, (part, index), step["call"])
     _risk(entry, name, operation, riskiest)
     _idempotence(walk, name)
-    if not any(trail[: len(entry.trail)] == entry.trail for trail in entry.document.broken):
+    if not entry.broken:
         _variables(walk)
     _answer(walk)
 

@@ -46,7 +46,7 @@ def conform(document: Document, schema: Mapping[str, Any], data: Any, trail: tup
     """Notes in the document what in ``data``, which lies at ``trail``, does not satisfy one of the catalog's schemas."""
     for error in validator(schema).iter_errors(data):
         at = (*trail, *error.instance_path)
-        if any(document.is_broken(at[:depth]) and at[:depth] in document.broken for depth in range(1, len(at) + 1)):
+        if any(at[:depth] in document.broken for depth in range(1, len(at) + 1)):
             continue  # the reader has already said what is wrong with this value
         part = _at(schema, error.schema_path[:-1])
         name = error.kind.name
@@ -111,7 +111,7 @@ def dotted(path: Iterable[Key]) -> str:
 def _unknown_keys(document: Document, at: tuple[Key, ...], part: Mapping[str, Any], unexpected: list[str]) -> None:
     known = part.get("properties")
     for key in unexpected:
-        if document.is_broken((*at, key)) and (*at, key) in document.broken:
+        if (*at, key) in document.broken:
             continue
         if known is None:
             document.add("wrong-form", f"{short(key)!r} is no {part.get('title', 'name')}", at=(*at, key), key=True)

@@ -39,8 +39,8 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ),
 )
 
-MOST_LINES = 10_000
-LONGEST_LINE = 4096
+MOST_LINES = 2_000
+LONGEST_LINE = 512
 
 
 def quantity(text: str) -> int:
@@ -60,8 +60,8 @@ def quantity(text: str) -> int:
 def log_patterns(lines: list[Any]) -> list[dict[str, Any]]:
     """What lines of a log say, most frequent first: ``{name, template, count}``.
 
-    ``name``: of a named pattern (``PATTERNS``), or empty; ``template``: the common text of such lines. At most 10,000 lines
-    of 4,096 characters are looked at, the newest (last) ones.
+    ``name``: of a named pattern (``PATTERNS``), or empty; ``template``: the common text of such lines. At most 2,000 lines
+    of 512 characters are looked at, the newest (last) ones.
     """
     from drain3 import TemplateMiner
     from drain3.template_miner_config import TemplateMinerConfig

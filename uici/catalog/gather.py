@@ -83,10 +83,12 @@ def gather(path: Path) -> Gathered:
     gathered = Gathered(path)
     _strangers(gathered)
     for name in schemas.FILES:
+        read_before = len(gathered.documents)
         files = list(_files(gathered, path, name, "", set()))
-        if name == "policies" and not files:
+        there = len(gathered.documents) > read_before
+        if name == "policies" and not there:
             files = list(_files(gathered, starter(), name, "starter", set()))
-        elif name in REQUIRED and not files:
+        elif name in REQUIRED and not there:
             gathered.problems.append(
                 Problem(str(path / f"{name}.yml"), 0, 0, "missing-file", "does not exist", _missing(path, name))
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from uici.model import ConfigurationError
 
@@ -48,8 +49,13 @@ class ParametersError(ConfigurationError):
 
 def did_you_mean(word: str, words: Iterable[str]) -> str:
     """``did you mean 'x'?`` or the list of what there is."""
-    known = sorted(set(words))
+    return _closest(word, tuple(sorted(set(words))))
+
+
+@lru_cache(maxsize=1024)
+def _closest(word: str, known: tuple[str, ...]) -> str:
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    close = close or [one for one in known if len(word) > 2 and one.startswith(word)][:1]
     if close:
         return f"did you mean {close[0]!r}?"
     return f"there are: {', '.join(known[:20])}{', …' if len(known) > 20 else ''}" if known else "there are none"

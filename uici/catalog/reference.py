@@ -65,7 +65,14 @@ def page() -> str:
             if "wrong" in case:
                 lines += [f"Wrong, in `{case['file']}`:", "", "```yaml", case["wrong"].rstrip("\n"), "```", ""]
                 name = case.get("right_file")
-                lines += [f"Right{f', in `{name}`' if name else ''}:", "", "```yaml", case["right"].rstrip("\n"), "```", ""]
+                lines += [
+                    f"Right{f', in `{name}`' if name else ''}:",
+                    "",
+                    "```yaml",
+                    case["right"].rstrip("\n"),
+                    "```",
+                    "",
+                ]
     return "\n".join(lines).rstrip("\n") + "\n"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -105,7 +106,7 @@ def with_defaults(schema: Any, value: Any) -> Any:
             if name in filled:
                 filled[name] = with_defaults(inner, filled[name])
             elif isinstance(inner, Mapping) and "default" in inner:
-                filled[name] = inner["default"]
+                filled[name] = copy.deepcopy(inner["default"])
         return filled
     if isinstance(value, list) and "items" in schema:
         return [with_defaults(schema["items"], one) for one in value]

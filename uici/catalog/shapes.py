@@ -108,12 +108,13 @@ class Shapes:
         return made
 
     def _value(self, source: str, typed: Typed, roots: Mapping[str, Schema]) -> dict[str, Any]:
-        if typed.problems or typed.tree is None:
+        if typed.problems or typed.compiled is None:
             return {}
         names = templates.path(source)
         if names is not None:
             return _along(names, roots)
-        known = self._branch(typed.tree, typed.tree.root)
+        tree = typed.tree
+        known = self._branch(tree, tree.root) if tree is not None else None
         if known:
             return known
         if typed.type in _TYPES:

@@ -43,7 +43,7 @@ class _Mark:
 
 @dataclass(slots=True)
 class Document:
-    """One file. ``data`` is plain; ``broken`` are the trails (keys and indexes) at which problems were found.
+    """One file. ``data`` is plain; ``broken`` are the trails (keys and indexes) at which errors were found.
 
     ``readable`` is false where the text is no YAML at all, so that what it would define is not known.
     """
@@ -53,8 +53,9 @@ class Document:
     data: Any = None
     readable: bool = True
     problems: list[Problem] = field(default_factory=list)
-    broken: list[Trail] = field(default_factory=list)
+    broken: set[Trail] = field(default_factory=set)
     marks: dict[int, _Mark] = field(default_factory=dict, repr=False)
+    _above: set[Trail] = field(default_factory=set, repr=False)
     _lines: list[str] | None = field(default=None, repr=False)
 
     def add(
@@ -72,11 +73,16 @@ class Document:
         line, column = self.place(at, key=key, offset=offset)
         self.problems.append(Problem(self.file, line, column, code, message, hint, severity))
         if severity == "error":
-            self.broken.append(tuple(at))
+            self.mark_broken(tuple(at))
+
+    def mark_broken(self, trail: Trail) -> None:
+        """Notes that an error was found there."""
+        self.broken.add(trail)
+        self._above.update(trail[:depth] for depth in range(len(trail) + 1))
 
     def is_broken(self, trail: Trail) -> bool:
         """Whether an error was found at or below that trail."""
-        return any(one[: len(trail)] == trail for one in self.broken)
+        return trail in self._above
 
     def place(self, at: Sequence[Key], *, key: bool = False, offset: int = 0) -> tuple[int, int]:
         """Line and column of a trail, or of the deepest part of it that there is."""
@@ -357,7 +363,7 @@ class _Builder:
     def _say(self, code: str, message: str, hint: str, line: int, column: int) -> None:
         self.document.problems.append(Problem(self.document.file, line, column, code, message, hint))
         trail = [frame.name for frame in self.stack[1:]]
-        self.document.broken.append((*trail, *(self.stack[-1].current if self.stack else ())))
+        self.document.mark_broken((*trail, *(self.stack[-1].current if self.stack else ())))
 
     @staticmethod
     def _at(event: Any) -> tuple[int, int]:

@@ -20,6 +20,7 @@ _ERROR = re.compile(r"^(?:[A-Z_]+: )?ERROR: <input>:(-?\d+):(-?\d+): (.*)$")
 _MESSAGE = re.compile(r"\(?\buici\.M\d+\b")
 _OPERATORS = re.compile(r"'@?_?(\W+|in)_?(\W*)_?(\W*)_?'")
 _REFERENCE = re.compile(r"\s*(env|file):")
+_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 LONGEST = 10_000
 
 
@@ -35,11 +36,19 @@ class Found:
 
 @dataclass(slots=True)
 class Typed:
-    """What the check knows of an expression: its problems, its type's name, its tree (None where it does not compile)."""
+    """What the check knows of an expression: its problems, its type's name, and what CEL compiled (None: it did not)."""
 
     problems: list[Found]
     type: str = "dyn"
-    tree: checked.Tree | None = None
+    compiled: Any = None
+    _tree: checked.Tree | None = None
+
+    @property
+    def tree(self) -> checked.Tree | None:
+        """Its syntax tree, read when it is asked for: most expressions need none."""
+        if self._tree is None and self.compiled is not None:
+            self._tree = checked.tree(self.compiled.serialize())
+        return self._tree
 
 
 class Checker:
@@ -56,7 +65,9 @@ class Checker:
             return Typed([Found("secret-reference-here", message, "secrets belong in settings and platform.yml", 0)])
         if len(source) > LONGEST or "\0" in source:
             return Typed([Found("expression-syntax", f"is longer than {LONGEST} characters or holds a NUL", "", 0)])
-        environment = self.types.environment(roots)
+        # Only the roots that it may read: so that most expressions of most operations share one environment.
+        words = set(_WORD.findall(source))
+        environment = self.types.environment({name: one for name, one in roots.items() if name in words})
         key = (source, id(environment))
         found = self._known.get(key)
         if found is None:
@@ -69,15 +80,17 @@ class Checker:
         if typed.problems or typed.type in ("bool", "dyn", "google.protobuf.BoolValue"):
             return typed
         message = f"gives {_kind(typed.type)}; a condition gives true or false"
-        return Typed([Found("expression-type", message, "compare it with something", 0)], typed.type, typed.tree)
+        return Typed([Found("expression-type", message, "compare it with something", 0)], typed.type, typed.compiled)
 
     def _check(self, source: str, roots: Mapping[str, Schema], environment: Any) -> Typed:
         try:
             compiled = environment.compile(source)
         except (RuntimeError, TypeError, ValueError) as error:
             return Typed(list(self._words(source, roots, str(error))))
-        tree = checked.tree(compiled.serialize())
-        return Typed(list(self._impossible(tree)), _signature(compiled.return_type().name()), tree)
+        typed = Typed([], _signature(compiled.return_type().name()), compiled)
+        if ("'" in source or '"' in source) and typed.tree is not None:
+            typed.problems.extend(self._impossible(typed.tree))
+        return typed
 
     def _words(self, source: str, roots: Mapping[str, Schema], said: str) -> Iterator[Found]:
         found = [match for line in said.split("\n") if (match := _ERROR.match(line))]

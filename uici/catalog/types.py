@@ -39,6 +39,7 @@ class Types:
         for known in (struct_pb2, wrappers_pb2):
             self._pool.AddSerializedFile(known.DESCRIPTOR.serialized_pb)
         self._messages: dict[bytes, str] = {}
+        self._names: dict[int, tuple[Any, str]] = {}  # by identity; the schema is kept, so that no other takes its id
         self._environments: dict[tuple[tuple[str, str], ...], Any] = {}
         self._cel = functions.library()[0]
 
@@ -62,6 +63,12 @@ class Types:
 
     def name(self, schema: Any) -> str:
         """The signature of a schema's CEL type."""
+        known = self._names.get(id(schema))
+        if known is None:
+            known = self._names[id(schema)] = (schema, self._named(schema))
+        return known[1]
+
+    def _named(self, schema: Any) -> str:
         kind, nullable = kind_of(schema)
         if kind == "object":
             message = self._message(schema)

@@ -1,0 +1,198 @@
+"""CEL at run time: an error value never passes for a value, and what is given is seen as it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from uici.catalog import expressions, functions, templates
+from uici.catalog.expressions import condition, evaluate, reads, render, template_reads
+from uici.model import ExpressionError
+
+CASES = yaml.safe_load((Path(__file__).parent.parent / "cases" / "expressions.yml").read_text())
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=15,
+)
+
+
+def seen(value: Any) -> Any:
+    """As CEL sees it: U+FFFD for NUL, and 0.0 for -0.0 is the same."""
+    if isinstance(value, str):
+        return value.replace("\0", "\ufffd")
+    if isinstance(value, list):
+        return [seen(one) for one in value]
+    if isinstance(value, dict):
+        return {seen(key): seen(one) for key, one in value.items()}
+    return value
+
+
+@pytest.mark.parametrize("case", CASES["evaluate"], ids=lambda case: case["cel"])
+def test_evaluate(case: dict[str, Any]) -> None:
+    if "raises" in case:
+        with pytest.raises(ExpressionError, match=case["raises"]):
+            evaluate(case["cel"], CASES["roots"])
+    else:
+        value = evaluate(case["cel"], CASES["roots"])
+        assert (value, type(value)) == (case["gives"], type(case["gives"]))
+
+
+@pytest.mark.parametrize("case", CASES["render"], ids=lambda case: str(case["template"])[:60])
+def test_render(case: dict[str, Any]) -> None:
+    if "raises" in case:
+        with pytest.raises(ExpressionError, match=case["raises"]):
+            render(case["template"], CASES["roots"])
+    else:
+        value = render(case["template"], CASES["roots"])
+        assert (value, type(value)) == (case["gives"], type(case["gives"]))
+
+
+@pytest.mark.parametrize("cel", ["answer.nothing == 1", "answer.nothing", "1 / 0 == 1", "nobody.there == 1", "answer.state", "answer.count", "null", "[true]", "'true'"])
+def test_only_true_is_true(cel: str) -> None:
+    with pytest.raises(ExpressionError):
+        condition(cel, CASES["roots"])
+
+
+def test_conditions() -> None:
+    assert condition("answer.state == 'running'", CASES["roots"]) is True
+    assert condition("flag", {"flag": False}) is False
+
+
+@given(JSON)
+def test_data_goes_through_unchanged(value: Any) -> None:
+    assert evaluate("[x][0]", {"x": value}) == seen(value)
+    assert evaluate("x", {"x": value}) == value
+    assert render({"a": ["${x}"]}, {"x": value}) == {"a": [value]}
+
+
+@given(st.text(), st.text())
+def test_two_texts_are_equal_only_when_they_are(one: str, other: str) -> None:
+    assert condition("x == y", {"x": one, "y": other}) == (seen(one) == seen(other))
+
+
+def test_a_text_with_a_nul_is_not_the_text_before_it() -> None:
+    assert condition("x == 'web'", {"x": "web\0evil"}) is False
+    assert evaluate("size(x)", {"x": "web\0evil"}) == 8
+
+
+@given(st.text(alphabet="ab.[]()'\"${}?:=!&|+-12,\\ \n", max_size=40))
+def test_any_source_gives_a_value_or_an_expression_error(source: str) -> None:
+    for function in (evaluate, condition):
+        try:
+            function(source, {"a": {"b": [1, "x"]}})
+        except ExpressionError:
+            pass
+
+
+@given(st.text(alphabet="ab${}'\"\\ r/\n", max_size=40))
+def test_any_template_gives_a_value_or_an_expression_error(template: str) -> None:
+    try:
+        made = render(template, {"a": "x", "b": "${a}"})
+    except ExpressionError:
+        return
+    if "${" not in template:
+        assert made == template
+
+
+@given(st.text())
+def test_a_value_is_never_a_template(text: str) -> None:
+    assert render("${x}", {"x": text}) == text
+    assert render("<${x}>", {"x": text}) == f"<{text}>"
+
+
+@given(st.text())
+def test_literals_can_be_written(text: str) -> None:
+    assert render(text.replace("${", "$${"), {}) == text if "$$" not in text.replace("${", "") else True
+
+
+def test_hostile_data_is_refused_and_not_a_crash() -> None:
+    deep: Any = 1
+    for _ in range(100_000):
+        deep = [deep]
+    for value in (deep, "\ud800", 2**70, {1, 2}, object()):
+        with pytest.raises(ExpressionError):
+            condition("size([x]) == 2", {"x": value})
+
+
+def test_tuples_and_mappings_are_lists_and_maps() -> None:
+    from types import MappingProxyType
+
+    roots = {"x": MappingProxyType({"names": ("a", "b")})}
+    assert evaluate("x.names + ['c']", roots) == ["a", "b", "c"]
+
+
+def test_lists_are_built_item_by_item_past_cels_budget() -> None:
+    many = [{"n": n, "tags": [{"k": k} for k in range(3)]} for n in range(20_000)]
+    template = {"each": "${many}", "where": "item.n % 2 == 0 && item.tags.exists(t, t.k == 2)", "item": {"n": "${item.n}"}}
+    assert render(template, {"many": many}) == [{"n": n} for n in range(0, 20_000, 2)]
+
+
+def test_only_what_is_read_is_handed_over() -> None:
+    assert reads("target.name + string(size(parameters.x))") == {"target", "parameters"}
+    assert reads("xs.exists(x, x.n == y)") == {"xs", "y"}
+    assert reads("[1].all(target, target > 0)") == frozenset()
+    assert reads("optional.of(a).orValue(math.greatest(b, 1))") == {"a", "b"}
+    assert template_reads({"each": "${pods}", "where": "item.ok == wanted", "item": {"a": ["${item.n}-${now}"]}}) == {
+        "pods",
+        "wanted",
+        "now",
+    }
+    assert condition("answer.ok == true", {"answer": {"ok": True}, "hostile": object()}) is True
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("128Mi", 134217728), ("1Gi", 1073741824), ("1.5k", 1500), ("0", 0), ("1e3", 1000), ("100m", 1), ("-1Ki", -1024), (".5Ki", 512)],
+)
+def test_quantity(text: str, number: int) -> None:
+    assert functions.quantity(text) == number
+    assert evaluate(f"quantity('{text}')", {}) == number
+
+
+@pytest.mark.parametrize("text", ["", "Mi", "1mb", "1 Mi", "1e999", "9999999Ei", "0x10", "1Mi\n", "١"])
+def test_no_quantity(text: str) -> None:
+    with pytest.raises(ValueError, match="quantity|64 bits"):
+        functions.quantity(text)
+    with pytest.raises(ExpressionError):
+        evaluate("quantity(x)", {"x": text})
+
+
+def test_log_patterns_name_what_is_known() -> None:
+    lines = ["started", *(f"connect to 10.0.0.{n}: connection refused" for n in range(5)), "OOMKilled: out of memory"]
+    found = functions.log_patterns(lines)
+    assert [(one["name"], one["count"]) for one in found] == [("connection_refused", 5), ("out_of_memory", 1), ("", 1)]
+    assert found[0]["template"] == "connect to <*> connection refused"
+
+
+def test_log_patterns_of_much_are_bounded() -> None:
+    found = functions.log_patterns([f"{n} {'x' * 9000}" for n in range(2_500)])
+    assert sum(one["count"] for one in found) == functions.MOST_LINES
+
+
+@pytest.mark.parametrize("name", [name for name, _ in functions.PATTERNS])
+def test_each_named_pattern_has_an_example(name: str) -> None:
+    line = CASES["patterns"][name]
+    assert functions.log_patterns([line])[0]["name"] == name
+
+
+def test_templates_know_where_expressions_are() -> None:
+    (text, part) = templates.parse("ab ${x.y}")
+    assert text == "ab "
+    assert part == templates.Part("x.y", 5)
+    assert templates.path(" a.b ") == ("a", "b")
+    assert templates.path("a.b()") is None
+    assert templates.path("true") is None
+
+
+def test_what_cannot_be_json_is_no_value() -> None:
+    for cel in ("b'x'", "1.0 / 0.0", "{1: 2}", "type(1)", "optional.of(1)", "[optional.none()]"):
+        with pytest.raises(ExpressionError):
+            evaluate(cel, {})
+    assert expressions.is_list({"each": "${x}", "item": 1})
+    assert not expressions.is_list({"each": "${x}", "item": 1, "other": 2})
