@@ -26,7 +26,7 @@ setup: $(STAMP)  ## virtual environment in .venv with the pinned packages (Pytho
 
 # A shim that exists may still start nothing (pyenv), and Debian's Python comes without venv: so each is tried.
 $(STAMP): constraints.txt pyproject.toml
-	@python=; for one in "$${PYTHON:-}" python3 python3.13 python3.12 python3.11 python3.14 /usr/bin/python3 /usr/local/bin/python3 "$$HOME"/.pyenv/versions/3.1[1-4]*/bin/python3; do \
+	@python=; for one in "$${PYTHON:-}" python3 python3.13 python3.12 python3.11 python3.14 /usr/bin/python3 /usr/local/bin/python3 "$${HOME:-/root}"/.pyenv/versions/3.1[1-4]*/bin/python3; do \
 	  [ -n "$$one" ] || continue; \
 	  if "$$one" -c 'import ensurepip, ssl, sqlite3, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then python="$$one"; break; fi; \
 	done; \
