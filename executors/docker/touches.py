@@ -101,7 +101,7 @@ def pin(reads: Reads, call: Call, own: Sequence[Resource]) -> Pinned:
     """The call made exact, and all that it touches. ``own``: the last identity's resources."""
     view = View(reads, own)
     receiver, _, method = call.path.rpartition(".")
-    resolver = _RESOLVERS.get(call.path) or _RESOLVERS.get(f"{receiver}.*") or _RESOLVERS.get(f"api.{method}")
+    resolver = _RESOLVERS.get(call.path) or _RESOLVERS.get(f"{receiver}.*")
     if resolver is None:
         return Pinned(call=call, unknown=f"nothing here tells what {call.path} touches")
     pinned = resolver(view, call, method)

@@ -181,36 +181,49 @@ def _use(engine: Docker) -> Iterator[Docker]:
 @contextlib.contextmanager
 def _joined(folder: Path) -> Iterator[None]:
     """Holds the shared lock that keeps the engine of this folder alive; starts it when nobody has yet."""
-    with Path(f"{folder}.lock").open("w") as gate:
-        fcntl.flock(gate, fcntl.LOCK_EX)
-        folder.mkdir(exist_ok=True)
-        users = (folder / "users").open("w")
-        fcntl.flock(users, fcntl.LOCK_SH)
-        if not (folder / "keeper").exists():
-            subprocess.Popen(
-                [sys.executable, "-I", "-S", dockerd.__file__, str(folder)],
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                start_new_session=True, close_fds=True,
-            ).returncode = 0  # fmt: skip  # it outlives this process on purpose; no warning about that
-        _wait(folder)
-    try:
+    with contextlib.ExitStack() as stack:
+        with Path(f"{folder}.lock").open("w") as gate:
+            fcntl.flock(gate, fcntl.LOCK_EX)
+            stack.callback(_gone, folder)
+            while not _used(stack, folder):
+                pass
+            if not (folder / "keeper").exists():
+                subprocess.Popen(
+                    [sys.executable, "-I", "-S", dockerd.__file__, str(folder)],
+                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                    start_new_session=True, close_fds=True,
+                ).returncode = 0  # fmt: skip  # it outlives this process on purpose; no warning about that
+            _wait(folder)
         yield
-    finally:
-        users.close()
-        _gone(folder)
+
+
+def _used(stack: contextlib.ExitStack, folder: Path) -> bool:
+    """Takes the shared lock; False where the folder was taken away in the meantime."""
+    folder.mkdir(exist_ok=True)
+    users = stack.enter_context((folder / "users").open("w"))
+    fcntl.flock(users, fcntl.LOCK_SH)
+    try:
+        return (folder / "users").stat().st_ino == os.fstat(users.fileno()).st_ino
+    except FileNotFoundError:
+        return False
 
 
 def _gone(folder: Path) -> None:
-    """Waits a moment for the keeper of a folder that nobody uses any more."""
+    """Waits for the keeper of a folder that nobody uses any more, so that a run's end is the engine's end."""
     deadline = time.monotonic() + 10
-    while folder.exists() and time.monotonic() < deadline:
-        try:
-            with (folder / "users").open("r") as users:
-                fcntl.flock(users, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                return  # somebody else still uses it
-        except OSError:
-            time.sleep(0.02)
-    Path(f"{folder}.lock").unlink(missing_ok=True)
+    while folder.with_name(f"{folder.name}.gone").exists() or (folder.exists() and not _others(folder)):
+        if time.monotonic() > deadline:
+            return
+        time.sleep(0.02)
+
+
+def _others(folder: Path) -> bool:
+    """Whether somebody else uses it: other processes' locks are in /proc/locks, by inode."""
+    with contextlib.suppress(OSError):
+        inode = str((folder / "users").stat().st_ino)
+        held = [line.split() for line in Path("/proc/locks").read_text().splitlines() if "->" not in line]
+        return any(words[3] == "READ" and words[5].rpartition(":")[2] == inode for words in held)
+    return False
 
 
 def _wait(folder: Path, seconds: float = 60) -> None:
@@ -231,17 +244,15 @@ def _wait(folder: Path, seconds: float = 60) -> None:
 def sweep() -> None:
     """Cleans folders whose keeper died too (a crash of the machine, a kill of everything)."""
     for folder in Path(tempfile.gettempdir()).glob(_PREFIX + "*"):
-        if not folder.is_dir() or not (folder / "keeper").exists():
+        if not folder.is_dir():
             continue
-        with (
-            contextlib.suppress(OSError),
-            (folder / "users").open("r") as users,
-            (folder / "keeper").open("r") as keeper,
-        ):
-            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            fcntl.flock(keeper, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            dockerd.clean(folder)
-            Path(f"{folder}.lock").unlink(missing_ok=True)
+        if folder.suffix == ".gone":
+            dockerd.clean(folder, folder.stem)
+            continue
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            for name in (f"{folder}.lock", folder / "users", folder / "keeper"):
+                fcntl.flock(stack.enter_context(Path(name).open("a")), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            dockerd.leave(folder)
 
 
 def host_python() -> dict[str, dict[str, str]]:

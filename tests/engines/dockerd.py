@@ -10,7 +10,9 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
+import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -39,16 +41,19 @@ def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _group(folder: Path) -> str:
-    return folder.name
+def _settings(folder: Path) -> dict[str, str]:
+    """Docker before 24 has its id (``info.ID``) from a key outside of its folder, so that all on a machine had the same."""
+    said = subprocess.run(["dockerd", "--version"], capture_output=True, text=True, check=False).stdout
+    found = re.search(r"version (\d+)\.", said)
+    return {"deprecated-key-path": f"{folder}/key.json"} if found and int(found[1]) < 24 else {}
 
 
 def start(folder: Path) -> subprocess.Popen[bytes]:
     """The engine in PID and mount namespaces of its own: when their init is gone, so is every process and mount."""
-    (folder / "daemon.json").write_text("{}")
+    (folder / "daemon.json").write_text(json.dumps(_settings(folder)))
     return subprocess.Popen(
         ["unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc", "--propagation", "private",
-         "busybox", "sh", "-c", INIT, "dockerd-init", str(folder), _group(folder)],
+         "busybox", "sh", "-c", INIT, "dockerd-init", str(folder), folder.name],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=(folder / "log").open("ab"),
@@ -56,19 +61,27 @@ def start(folder: Path) -> subprocess.Popen[bytes]:
     )  # fmt: skip
 
 
-def clean(folder: Path) -> None:
+def clean(folder: Path, group: str) -> None:
     """Removes what a dead engine leaves on the disk: its folder, its control groups, its bridges."""
     for network in (folder / "networks").glob("*"):
         with contextlib.suppress(OSError):
             subprocess.run(["ip", "link", "delete", f"br-{network.name[:12]}"], check=False, capture_output=True)
     for root, folders, _ in os.walk("/sys/fs/cgroup", topdown=True):
-        if _group(folder) in folders:
-            for inner, _, _ in os.walk(Path(root, _group(folder)), topdown=False):
+        if group in folders:
+            for inner, _, _ in os.walk(Path(root, group), topdown=False):
                 with contextlib.suppress(OSError):
                     Path(inner).rmdir()
         if root.count("/") >= 4:
             folders.clear()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def leave(folder: Path) -> None:
+    """Moves the folder away, so that whoever waits for its lock sees that it is no longer there; then cleans it."""
+    gone = folder.with_name(f"{folder.name}.gone")
+    folder.rename(gone)
+    Path(f"{folder}.lock").unlink(missing_ok=True)
+    clean(gone, folder.name)
 
 
 def keep(folder: Path) -> None:
@@ -78,9 +91,9 @@ def keep(folder: Path) -> None:
         engine = start(folder)
         with (folder / "users").open("w") as users:
             fcntl.flock(users, fcntl.LOCK_EX)
-        engine.kill()
-        engine.wait()
-        clean(folder)
+            engine.kill()
+            engine.wait()
+            leave(folder)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""One shared dockerd for these tests; a private one for those that stop, freeze or kill it."""
+"""One dockerd for each worker's tests, which use plain names; another for each that stops, freezes or kills it."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -15,7 +16,7 @@ from uici.model import Call, Environment, Resource, Risk
 
 @pytest.fixture(scope="session")
 def shared() -> Iterator[Docker]:
-    with engine() as running:
+    with engine(private="UICI_TEST_DOCKER_HOST" not in os.environ) as running:
         running.image()
         yield running
 
@@ -45,6 +46,6 @@ async def executor(docker: Docker) -> AsyncIterator[Executor]:
     await executor.close()
 
 
-def call(path: str, on: Resource | None = None, timeout: float = 20.0, **arguments: Any) -> Call:
+def call(path: str, on: Resource | None = None, seconds: float = 20.0, /, **arguments: Any) -> Call:
     """Its risk is not believed by any executor; ``change`` here."""
-    return Call(on=on, path=path, arguments=arguments, risk=Risk.CHANGE, timeout=timeout)
+    return Call(on=on, path=path, arguments=arguments, risk=Risk.CHANGE, timeout=seconds)

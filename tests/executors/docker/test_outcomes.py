@@ -127,9 +127,9 @@ async def test_a_frozen_engine_is_a_doubt_within_the_timeout(private: Docker) ->
     web = await one(executor, "web")
     private.freeze()
     began = time.monotonic()
-    outcome = await executor.run(call("Container.restart", web, timeout=1.0))
+    outcome = await executor.run(call("Container.restart", web, 1.0))
     assert isinstance(outcome, Unknown), outcome
-    look = await executor.run(call("containers.get", timeout=0.5, container_id=web.id))
+    look = await executor.run(call("containers.get", None, 0.5, container_id=web.id))
     assert isinstance(look, Rejected), "an observe call that got no answer has changed nothing"
     assert look.reason == "unreachable"
     assert time.monotonic() - began < 10
@@ -141,7 +141,7 @@ async def test_an_engine_that_dies_during_a_call(private: Docker) -> None:
     private.run("web", ["sh", "-c", "trap '' TERM; while :; do sleep 1; done"])
     executor = await opened(private.settings)
     web = await one(executor, "web")
-    stopping = asyncio.create_task(executor.run(call("Container.stop", web, timeout=30.0)))
+    stopping = asyncio.create_task(executor.run(call("Container.stop", web, 30.0)))
     async for change in executor.watch([web]):
         if change.what == "kill":  # it was asked to end, and the call waits for it
             break
@@ -154,7 +154,7 @@ async def test_an_engine_that_dies_during_a_call(private: Docker) -> None:
 async def test_a_command_that_never_ends_is_bounded(docker: Docker, executor: Executor) -> None:
     docker.run("web")
     web = await one(executor, "web")
-    outcome = await executor.run(call("Container.exec_run", web, timeout=0.5, cmd=["sleep", "60"]))
+    outcome = await executor.run(call("Container.exec_run", web, 0.5, cmd=["sleep", "60"]))
     assert isinstance(outcome, Unknown), outcome
 
 
