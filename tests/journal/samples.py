@@ -24,8 +24,8 @@ def alert(fingerprint: str, environment: str | None = "local") -> Entry:
     )
 
 
-def joined(seq: int, incident: str | None, fingerprint: str = "f") -> Entry:
-    return Entry(kind="joined", data={"alert": seq, "fingerprint": fingerprint}, incident=incident)
+def joined(seq: int, incident: str | None, *more: int) -> Entry:
+    return Entry(kind="joined", data={"alert": seq, "fingerprint": "f", "more": list(more)}, incident=incident)
 
 
 def incident(id: str, key: str, *fingerprints: str) -> Incident:

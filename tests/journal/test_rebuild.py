@@ -27,6 +27,7 @@ HISTORY = st.lists(
     st.one_of(
         st.builds(samples.alert, IDS),
         st.builds(samples.joined, st.integers(1, 30), INCIDENTS),
+        st.builds(samples.joined, st.integers(1, 30), INCIDENTS, st.integers(1, 30), st.integers(1, 30)),
         st.builds(
             _incident,
             st.sampled_from(["i1", "i2"]),
@@ -59,25 +60,28 @@ HISTORY = st.lists(
         ),
         st.just(Entry(kind="started", data={})),
     ),
-    max_size=30,
+    max_size=60,
 )
 
 
-def _written(history: list[Entry]) -> sqlite3.Connection:
+def _written(history: list[Entry], group: int = 1) -> sqlite3.Connection:
+    """A journal of that history, written in groups of so many entries."""
     connection = sqlite3.connect(":memory:", isolation_level=None)
     tables.create(connection)
     requests: set[str] = set()
     seq = 0
+    rows: list[tables.Row] = []
     for entry in history:
         if entry.kind == "request":
             if entry.request in requests:
                 continue  # the engine gives each request another id
             requests.add(entry.request or "")
         seq += 1
-        text = orjson.dumps(entry.data).decode()
-        row = (seq, float(seq), entry.kind, entry.incident, entry.request)
-        connection.execute("INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?)", (*row, text))
-        tables.project(connection, *row, entry.data)
+        rows.append((seq, float(seq), entry.kind, entry.incident, entry.request, entry.data))
+    for start in range(0, len(rows), group):
+        some = rows[start : start + group]
+        tables.insert(connection, [(*row[:5], orjson.dumps(row[5]).decode()) for row in some])
+        tables.project_all(connection, some)
     return connection
 
 
@@ -89,9 +93,9 @@ def _derived(connection: sqlite3.Connection) -> dict[str, list[Any]]:
 
 
 @settings(max_examples=200, deadline=None)
-@given(HISTORY)
-def test_a_rebuild_gives_the_same_tables(history: list[Entry]) -> None:
-    connection = _written(history)
+@given(HISTORY, st.integers(1, 40))
+def test_a_rebuild_gives_the_same_tables(history: list[Entry], group: int) -> None:
+    connection = _written(history, group)
     before = _derived(connection)
     tables.rebuild(connection, orjson.loads)
     assert _derived(connection) == before

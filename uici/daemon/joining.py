@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from uici.daemon import incidents
 from uici.daemon.logs import logger
 from uici.daemon.open_incidents import OpenIncidents
+from uici.engine.core import Sleep
 from uici.journal import Entry, WaitingAlert
 from uici.model import (
     Alert,
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
 BATCH, AT_ONCE = 500, 16
 #: Seconds after an alert was accepted for which its engine may fail to answer before a person is told.
 PATIENCE = 30.0
+#: So many alerts at once that say nothing new are a flood of repeats: after them this waits so many seconds, so that
+#: taking alerts in keeps the processor, and the next batch is larger.
+BUSY, PAUSE = 12, 0.02
 #: Seconds before an engine that did not answer is asked again.
 AGAIN = 5.0
 #: Labels that say in which namespace an alert's target lies; one that names another place is not believed to mean this.
@@ -63,11 +67,13 @@ class Joining:
         infrastructure: UniversalInfrastructureInterface,
         open_incidents: OpenIncidents,
         clock: Clock,
+        sleep: Sleep,
         *,
         confirm: Callable[[], bool],
         done: Callable[[asyncio.Task[None]], None],
     ) -> None:
         self._infrastructure, self._open, self._clock = infrastructure, open_incidents, clock
+        self._sleep = sleep
         self._confirm, self._done = confirm, done
         self._log = logger()
         self._tasks: dict[str | None, asyncio.Task[None]] = {}
@@ -103,6 +109,7 @@ class Joining:
         now = self._clock()
         changed: dict[str, Incident] = {}
         entries: list[Entry] = []
+        repeats: dict[str, list[int]] = {}
         held: set[str] = set()
         for one in group:
             alert = one.alert
@@ -121,13 +128,20 @@ class Joining:
                     self._open.keep(incident)
             if incident is not None:
                 new = incidents.joined(incident, alert, now, confirm=self._confirm())
+                known = new is incident and incident.id not in changed and alert.fingerprint in repeats
+                if known and len(group) >= BUSY:
+                    repeats[alert.fingerprint].append(one.seq)
+                    continue
                 if new is not incident:
                     changed[new.id] = incident = new
                     self._open.keep(new)
-            data = {"alert": one.seq, "fingerprint": alert.fingerprint}
+            more = repeats[alert.fingerprint] = []
+            data = {"alert": one.seq, "fingerprint": alert.fingerprint, "more": more}
             entries.append(Entry(kind="joined", data=data, incident=incident.id if incident else None))
         self._not_before[environment] = now + AGAIN if held else 0.0
         await self._open.save(changed.values(), *entries)
+        if len(group) >= BUSY and not changed:
+            await self._sleep(PAUSE)
 
     def _begin(self, alert: Alert, place: Placed, now: float) -> Incident:
         last = place.last

@@ -58,7 +58,12 @@ class Worker:
         self._log = logger()
         self._open = OpenIncidents(infrastructure.journal, infrastructure.redact)
         self._joining = Joining(
-            infrastructure, self._open, clock, confirm=lambda: self._prometheus() is not None, done=self._task_ended
+            infrastructure,
+            self._open,
+            clock,
+            sleep,
+            confirm=lambda: self._prometheus() is not None,
+            done=self._task_ended,
         )
         self._running: dict[str, asyncio.Task[None]] = {}
         self._confirming: dict[str, asyncio.Task[None]] = {}

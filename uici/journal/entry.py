@@ -8,7 +8,8 @@
 ``catalog``         {digest, ok, problems}                      a reload; ``ok`` false: the last good one stays
 ``alert``           {alert, environment, source}                accepted at the webhook; not joined to an incident yet
 ``alert_refused``   {alert, reason, message, path}              one bad alert of a group
-``joined``          {alert, fingerprint}                        ``alert``: seq of its entry; ``incident`` is set; null incident: dropped
+``joined``          {alert, fingerprint, more}                  ``alert``: seq of its entry, ``more``: seqs of repeats that say nothing
+                                                                new (may be missing); ``incident`` is set; null incident: dropped
 ``incident``        Incident                                    its whole new state
 ``request``         Command + {engine, risk, copies}            accepted; frozen; ``copies``: of the operations it will ask
 ``before``          {answer}

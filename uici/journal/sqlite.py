@@ -28,7 +28,6 @@ T = TypeVar("T")
 
 _GROUP = 1000  # entries a commit, so that the first of a long queue does not wait for all of it
 _PATIENCE = 5.0  # seconds to wait for a lock that another program holds
-_INSERT = "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?)"
 
 
 class _Write:
@@ -216,20 +215,20 @@ class SQLiteJournal:
             raise FileNotFoundError(f"{self.path} was removed or replaced while this process holds it")
         try:
             connection.execute("BEGIN IMMEDIATE")
-            waiting = self._waiting
+            texts: list[tuple[int, float, str, str | None, str | None, str]] = []
+            rows: list[tables.Row] = []
+            for write in writes:
+                for entry, text, data in write.rows:
+                    seq += 1
+                    texts.append((seq, entry.at, entry.kind, entry.incident, entry.request, text))
+                    rows.append((seq, entry.at, entry.kind, entry.incident, entry.request, data))
+                write.answer = seq
+            tables.insert(connection, texts)
+            tables.project_all(connection, rows)
             for write in writes:
                 if write.work is not None:
                     write.answer = write.work(connection)
-                    continue
-                for entry, text, data in write.rows:
-                    seq += 1
-                    connection.execute(_INSERT, (seq, entry.at, entry.kind, entry.incident, entry.request, text))
-                    if entry.kind == "alert":
-                        waiting += 1
-                    tables.project(connection, seq, entry.at, entry.kind, entry.incident, entry.request, data)
-                write.answer = seq
-            if any(write.work or any(row[0].kind in ("joined", "incident") for row in write.rows) for write in writes):
-                waiting = self._count_waiting()
+            waiting = self._count_waiting()
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:

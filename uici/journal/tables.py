@@ -6,8 +6,9 @@ makes ``rebuild`` give the same. It must not decide anything, nor read the clock
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from uici.model import IncidentState, Status, Verification
@@ -77,6 +78,45 @@ def create(connection: sqlite3.Connection) -> None:
     )
 
 
+Row = tuple[int, float, str, str | None, str | None, Mapping[str, Any]]
+"""seq, at, kind, incident, request, data."""
+
+_VALUES = "(?, ?, ?, ?, ?, ?)"
+_INSERTS = tuple((many, "INSERT INTO entries VALUES " + ", ".join([_VALUES] * many)) for many in (64, 8, 1))  # noqa: S608
+
+
+def insert(connection: sqlite3.Connection, rows: Sequence[tuple[int, float, str, str | None, str | None, str]]) -> None:
+    """Writes entries (their data as JSON text). Many at a time, because every statement gives the GIL away and has to
+    get it back from a busy event loop."""
+    start = 0
+    for many, statement in _INSERTS:
+        while len(rows) - start >= many:
+            connection.execute(statement, [value for row in rows[start : start + many] for value in row])
+            start += many
+
+
+def project_all(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
+    """``project`` of each in order, with one statement where many alerts come or are joined."""
+    start = 0
+    while start < len(rows):
+        kind, end = rows[start][2], start + 1
+        while end < len(rows) and rows[end][2] == kind:
+            end += 1
+        run = rows[start:end]
+        if kind == "alert" and len(run) > 1:
+            connection.execute(
+                "INSERT INTO waiting_alerts SELECT seq FROM entries WHERE seq BETWEEN ? AND ? AND kind = 'alert'",
+                (run[0][0], run[-1][0]),
+            )
+        elif kind == "joined" and len(run) > 1:
+            seqs = json.dumps([seq for row in run for seq in _joined(row[5])])
+            connection.execute("DELETE FROM waiting_alerts WHERE seq IN (SELECT value FROM json_each(?))", (seqs,))
+        else:
+            for row in run:
+                project(connection, *row)
+        start = end
+
+
 def project(
     connection: sqlite3.Connection,
     seq: int,
@@ -92,7 +132,7 @@ def project(
         case "alert":
             run("INSERT INTO waiting_alerts VALUES (?)", (seq,))
         case "joined":
-            run("DELETE FROM waiting_alerts WHERE seq = ?", (data["alert"],))
+            connection.executemany("DELETE FROM waiting_alerts WHERE seq = ?", [(one,) for one in _joined(data)])
         case "incident":
             _incident(connection, seq, data)
         case "request":
@@ -130,6 +170,10 @@ def project(
                 "UPDATE outbox SET attempt = ?, next_at = ? WHERE id = ?",
                 (data["attempt"], data["next_at"], data["id"]),
             )
+
+
+def _joined(data: Mapping[str, Any]) -> list[int]:
+    return [data["alert"], *data.get("more", ())]
 
 
 def _incident(connection: sqlite3.Connection, seq: int, data: Mapping[str, Any]) -> None:
@@ -219,6 +263,10 @@ def prune(connection: sqlite3.Connection, older_than: float) -> int:
     run(
         "INSERT OR IGNORE INTO gone SELECT json_extract(e.data, '$.alert') FROM entries e "
         "JOIN gone g ON g.seq = e.seq WHERE e.kind = 'joined'"
+    )
+    run(
+        "INSERT OR IGNORE INTO gone SELECT m.value FROM entries e JOIN gone g ON g.seq = e.seq, "
+        "json_each(e.data, '$.more') m WHERE e.kind = 'joined'"
     )
     # What still holds stays.
     run(
