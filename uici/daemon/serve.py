@@ -79,6 +79,7 @@ class Serving:
         self._take_signals = signals
         self._log: FilteringBoundLogger = logger()
         self._reloading = asyncio.Lock()
+        self._hurry = asyncio.Event()
         self._tasks: list[asyncio.Task[Any]] = []
         self.daemon: Daemon | None = None
 
@@ -197,11 +198,24 @@ class Serving:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         until = time.monotonic() + self._grace
-        await worker.drain(self._grace)
-        await daemon.infrastructure.close(max(0.0, until - time.monotonic()))
+        await self._unless_hurried(worker.drain, self._grace)
+        await self._unless_hurried(daemon.infrastructure.close, max(0.0, until - time.monotonic()))
         with contextlib.suppress(JournalError):
             await daemon.journal.append(Entry(kind="stopped", data={}))
         self._log.info("stopped")
+
+    async def _unless_hurried(self, end: Callable[[float], Awaitable[None]], grace: float) -> None:
+        """``end`` with that grace, or with none from the second signal on; what did not end is left to the next start."""
+        ending = asyncio.ensure_future(end(0.0 if self._hurry.is_set() else grace))
+        hurried = asyncio.create_task(self._hurry.wait())
+        await asyncio.wait([ending, hurried], return_when=asyncio.FIRST_COMPLETED)
+        hurried.cancel()
+        if not ending.done():
+            ending.cancel()
+            await asyncio.gather(ending, return_exceptions=True)
+            await end(0.0)
+        else:
+            await ending
 
     def _keep(self, daemon: Daemon, name: str, run: Callable[[], Awaitable[None]]) -> None:
         """Runs it for ever: an error of its own is logged, said by /readyz, and it begins again from the journal."""
@@ -236,8 +250,11 @@ class Serving:
                 loop.remove_signal_handler(one)
 
     def stop(self) -> None:
-        if self.daemon is not None:
-            self.daemon.stop.set()
+        if self.daemon is None:
+            return
+        if self.daemon.stop.is_set():
+            self._hurry.set()
+        self.daemon.stop.set()
 
     def _hup(self) -> None:
         self._tasks.append(asyncio.create_task(self.reload(), name="reload"))
