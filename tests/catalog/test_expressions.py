@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,11 @@ from uici.model import ExpressionError
 
 CASES = yaml.safe_load((Path(__file__).parent.parent / "cases" / "expressions.yml").read_text())
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=15,
 )
@@ -53,7 +58,20 @@ def test_render(case: dict[str, Any]) -> None:
         assert (value, type(value)) == (case["gives"], type(case["gives"]))
 
 
-@pytest.mark.parametrize("cel", ["answer.nothing == 1", "answer.nothing", "1 / 0 == 1", "nobody.there == 1", "answer.state", "answer.count", "null", "[true]", "'true'"])
+@pytest.mark.parametrize(
+    "cel",
+    [
+        "answer.nothing == 1",
+        "answer.nothing",
+        "1 / 0 == 1",
+        "nobody.there == 1",
+        "answer.state",
+        "answer.count",
+        "null",
+        "[true]",
+        "'true'",
+    ],
+)
 def test_only_true_is_true(cel: str) -> None:
     with pytest.raises(ExpressionError):
         condition(cel, CASES["roots"])
@@ -84,10 +102,8 @@ def test_a_text_with_a_nul_is_not_the_text_before_it() -> None:
 @given(st.text(alphabet="ab.[]()'\"${}?:=!&|+-12,\\ \n", max_size=40))
 def test_any_source_gives_a_value_or_an_expression_error(source: str) -> None:
     for function in (evaluate, condition):
-        try:
+        with contextlib.suppress(ExpressionError):
             function(source, {"a": {"b": [1, "x"]}})
-        except ExpressionError:
-            pass
 
 
 @given(st.text(alphabet="ab${}'\"\\ r/\n", max_size=40))
@@ -129,7 +145,11 @@ def test_tuples_and_mappings_are_lists_and_maps() -> None:
 
 def test_lists_are_built_item_by_item_past_cels_budget() -> None:
     many = [{"n": n, "tags": [{"k": k} for k in range(3)]} for n in range(20_000)]
-    template = {"each": "${many}", "where": "item.n % 2 == 0 && item.tags.exists(t, t.k == 2)", "item": {"n": "${item.n}"}}
+    template = {
+        "each": "${many}",
+        "where": "item.n % 2 == 0 && item.tags.exists(t, t.k == 2)",
+        "item": {"n": "${item.n}"},
+    }
     assert render(template, {"many": many}) == [{"n": n} for n in range(0, 20_000, 2)]
 
 
@@ -148,16 +168,25 @@ def test_only_what_is_read_is_handed_over() -> None:
 
 @pytest.mark.parametrize(
     ("text", "number"),
-    [("128Mi", 134217728), ("1Gi", 1073741824), ("1.5k", 1500), ("0", 0), ("1e3", 1000), ("100m", 1), ("-1Ki", -1024), (".5Ki", 512)],
+    [
+        ("128Mi", 134217728),
+        ("1Gi", 1073741824),
+        ("1.5k", 1500),
+        ("0", 0),
+        ("1e3", 1000),
+        ("100m", 1),
+        ("-1Ki", -1024),
+        (".5Ki", 512),
+    ],
 )
 def test_quantity(text: str, number: int) -> None:
     assert functions.quantity(text) == number
     assert evaluate(f"quantity('{text}')", {}) == number
 
 
-@pytest.mark.parametrize("text", ["", "Mi", "1mb", "1 Mi", "1e999", "9999999Ei", "0x10", "1Mi\n", "١"])
+@pytest.mark.parametrize("text", ["", "Mi", "1mb", "1 Mi", "1e999", "9999999Ei", "0x10", "1Mi\n", "\u0661"])
 def test_no_quantity(text: str) -> None:
-    with pytest.raises(ValueError, match="quantity|64 bits"):
+    with pytest.raises(ValueError, match=r"quantity|64 bits"):
         functions.quantity(text)
     with pytest.raises(ExpressionError):
         evaluate("quantity(x)", {"x": text})

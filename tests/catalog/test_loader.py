@@ -20,7 +20,9 @@ def test_the_starter_has_no_problems() -> None:
 
 
 def test_a_catalog_is_typed(make: Make) -> None:
-    loader = make({"environments.yml": "version: 1\ndefault: containers\n", "platform.yml": "version: 1\nworker: {settle: 5m}\n"})
+    loader = make(
+        {"environments.yml": "version: 1\ndefault: containers\n", "platform.yml": "version: 1\nworker: {settle: 5m}\n"}
+    )
     catalog = loader.load()
     assert catalog.default == "containers"
     assert catalog.operations.names == ("list_services", "restart_service", "service_status")
@@ -52,8 +54,11 @@ def test_a_warning_does_not(make: Make) -> None:
 
 
 def test_own_entries_replace_included_ones_whole(make: Make) -> None:
-    own = "version: 1\ninclude: [starter]\noperations:\n  list_services: {summary: Mine., risk: observe, parameters: {type: object, additionalProperties: false}}\n"
-    translations = "version: 1\ninclude: [starter]\ntranslations:\n  list_services: {docker: {steps: [{call: containers.list}]}}\n"
+    mine = "{summary: Mine., risk: observe, parameters: {type: object, additionalProperties: false}}"
+    own = f"version: 1\ninclude: [starter]\noperations: {{list_services: {mine}}}\n"
+    translations = (
+        "version: 1\ninclude: [starter]\ntranslations:\n  list_services: {docker: {steps: [{call: containers.list}]}}\n"
+    )
     loader = make(
         {
             "environments.yml": "version: 1\nenvironments: {here: {executor: docker}}\n",
@@ -100,7 +105,8 @@ def test_policies(make: Make) -> None:
 def test_the_owners_keys_are_ignored_but_not_inside_of_data(make: Make) -> None:
     text = (
         "version: 1\nx-top: 1\nenvironments:\n  x-none: {}\n"
-        "  shop: {executor: docker, x-a: no, variables: {x-kept: 1}, inventory: {services: {x-web: {}}, x-b: 1}}\n"
+        "  shop: {executor: docker, x-a: no, variables: {x-kept: 1},"
+        " inventory: {services: {x-web: {}}, x-b: 1}}\n"
     )
     catalog = make({"environments.yml": text}).load()
     assert set(catalog.environments) == {"containers", "processes", "shop"}
@@ -231,7 +237,9 @@ class TestParameters:
 
     def test_a_line_break_does_not_slip_through_a_pattern(self) -> None:
         schema = {"type": "object", "properties": {"n": {"type": "string", "pattern": "^[a-z0-9-]+$"}}}
-        registry = OperationRegistry({"a": Operation.parse("a", {"summary": "A.", "risk": "observe", "parameters": schema})})
+        registry = OperationRegistry(
+            {"a": Operation.parse("a", {"summary": "A.", "risk": "observe", "parameters": schema})}
+        )
         assert registry.validate("a", {"n": "web-1"}) == {"n": "web-1"}
         for name in ("web-1\n", "\nweb-1", "web-1\r", "web\u2028", "wéb", "", "web 1"):
             with pytest.raises(ParametersError):
@@ -249,7 +257,9 @@ class TestParameters:
 
     def test_secrets_are_not_in_the_message(self) -> None:
         schema = {"type": "object", "properties": {"key": {"type": "string", "maxLength": 3, "writeOnly": True}}}
-        registry = OperationRegistry({"a": Operation.parse("a", {"summary": "A.", "risk": "observe", "parameters": schema})})
+        registry = OperationRegistry(
+            {"a": Operation.parse("a", {"summary": "A.", "risk": "observe", "parameters": schema})}
+        )
         with pytest.raises(ParametersError) as caught:
             registry.validate("a", {"key": "s3cret"})
         assert "s3cret" not in str(caught.value)

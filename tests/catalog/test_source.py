@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from uici.catalog.source import DEEPEST, MOST_BYTES, Document, parse, read
 
-SCALARS = st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+SCALARS = (
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+)
 # YAML knows no surrogate pairs, and reads U+0085, U+2028 and U+2029 as ends of lines.
 TEXT = st.text(st.characters(max_codepoint=0xFFFF, exclude_categories=("Cs", "Cc", "Zl", "Zp")), max_size=20)
 VALUES = st.recursive(
@@ -58,7 +60,9 @@ def test_any_marks_give_data_or_problems(text: str) -> None:
         assert problem.column >= 1
 
 
-@pytest.mark.parametrize("bomb", ["[" * 100_000, "- " * 100_000, "a: {" * 50_000, "? " * 100_000, "a:\n" + " b:" * 9999])
+@pytest.mark.parametrize(
+    "bomb", ["[" * 100_000, "- " * 100_000, "a: {" * 50_000, "? " * 100_000, "a:\n" + " b:" * 9999]
+)
 def test_bombs_are_refused(bomb: str) -> None:
     assert of(bomb).problems[-1].code in ("too-deep", "yaml-syntax")
 
@@ -69,7 +73,9 @@ def test_as_deep_as_is_allowed() -> None:
 
 
 def test_alias_bombs_are_never_expanded() -> None:
-    text = "a: &a [x]\n" + "".join(f"{chr(98 + n)}: &{chr(98 + n)} [*{chr(97 + n)}, *{chr(97 + n)}]\n" for n in range(20))
+    text = "a: &a [x]\n" + "".join(
+        f"{chr(98 + n)}: &{chr(98 + n)} [*{chr(97 + n)}, *{chr(97 + n)}]\n" for n in range(20)
+    )
     document = of(text)
     assert {problem.code for problem in document.problems} == {"yaml-alias"}
     assert document.data["u"] == [None, None]

@@ -154,8 +154,7 @@ def _operations(scope: Scope, entry: Entry, definition: Mapping[str, Any]) -> No
 def _inventory(scope: Scope, entry: Entry, inventory: Mapping[str, Any]) -> None:
     name = inventory.get("from")
     if isinstance(name, str):
-        scope.asks(entry, {"operation": name}, ("inventory",), {}, observe="an inventory")
-        # The operation stands under `from` here.
+        scope.asks(entry, {"operation": name}, ("inventory",), {}, observe="an inventory", key="from")
     services = inventory.get("services")
     for service, one in services.items() if isinstance(services, dict) else ():
         if isinstance(one, Mapping):

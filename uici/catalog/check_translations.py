@@ -56,8 +56,22 @@ def translations(scope: Scope) -> None:
                 if not entry.source and dialect not in used:
                     message = f"no executor here speaks {dialect!r}, so that this was not checked"
                     entry.add("unchecked-dialect", message, "install its plugin", key=True, severity="warning")
-            elif "steps" in entry.definition:
-                _translation(scope, entry, name, dialect, executor, operation)
+            else:
+                said = _saying(of, entry)
+                if said is not None and not said.broken:
+                    _translation(scope, said, name, dialect, executor, operation)
+
+
+def _saying(of: Mapping[str, Entry], entry: Entry) -> Entry | None:
+    """The translation that has the steps: this one, or the one that it takes by ``same_as``."""
+    seen: set[str] = set()
+    while "same_as" in entry.definition:
+        after = of.get(entry.definition["same_as"])
+        if after is None or after.name in seen or not isinstance(after.definition, dict):
+            return None
+        seen.add(after.name)
+        entry = after
+    return entry
 
 
 def _form(of: Mapping[str, Entry], dialect: str, entry: Entry) -> None:
@@ -136,8 +150,11 @@ def _step(walk: _Walk, step: Mapping[str, Any], at: Trail) -> Risk | None:
     for key in ("within", "every"):
         if key in step and "until" not in step and "retry" not in step:
             say("misplaced-key", f"{key} bounds until or retry, and there is neither", "remove it", at=(*at, key))
-    for key in ("when", "unless"):
-        shapes.condition(step.get(key), inner, say, (*at, key))
+    for key in ("until", "retry"):
+        if key in step and "within" not in step:
+            say("missing-key", f"{key} has no bound", "add within, such as within: 30s", at=(*at, key))
+    shapes.condition(step.get("when"), walk.roots, say, (*at, "when"))
+    shapes.condition(step.get("unless"), inner, say, (*at, "unless"))
     if "touches" in step:
         shapes.of(step["touches"], inner, say, (*at, "touches"))
     arguments = {key: shapes.of(value, inner, say, (*at, "with", key)) for key, value in step.get("with", {}).items()}

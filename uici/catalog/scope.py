@@ -85,21 +85,31 @@ class Scope:
         return frozenset(str(one.definition.get("dialect", one.definition["executor"])) for one in self.places())
 
     def asks(
-        self, entry: Entry, ask: Mapping[str, Any], at: Trail, roots: Mapping[str, Schema], *, observe: str = ""
+        self,
+        entry: Entry,
+        ask: Mapping[str, Any],
+        at: Trail,
+        roots: Mapping[str, Schema],
+        *,
+        observe: str = "",
+        key: str = "operation",
     ) -> None:
-        """Checks how ``entry`` asks for another operation; ``observe``: what it is that only an observe operation may be."""
+        """Checks how ``entry`` asks for another operation, whose name lies under ``key``.
+
+        ``observe``: what it is that may only be an observe operation.
+        """
         name = ask["operation"]
         given = self.shapes.of(ask.get("parameters", {}), roots, entry.add, (*at, "parameters"))
         if name not in self.gathered.operations:
             hint = did_you_mean(name, self.gathered.operations)
-            entry.add("unknown-operation", f"there is no operation {name!r}", hint, at=(*at, "operation"))
+            entry.add("unknown-operation", f"there is no operation {name!r}", hint, at=(*at, key))
             return
         called = self.operation(name)
         if called is None:
             return
         if observe and called["risk"] != "observe":
             message = f"{observe} is asked of {name!r}, whose risk is {called['risk']}"
-            entry.add("not-observe", message, "ask an operation whose risk is observe", at=(*at, "operation"))
+            entry.add("not-observe", message, "ask an operation whose risk is observe", at=(*at, key))
         self.fits(entry, name, called, given, at)
 
     def fits(self, entry: Entry, name: str, called: Mapping[str, Any], given: Mapping[str, Any], at: Trail) -> None:

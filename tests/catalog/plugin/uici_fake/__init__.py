@@ -27,7 +27,11 @@ class FakeExecutor:
         "type": "object",
         "additionalProperties": False,
         "required": ["url"],
-        "properties": {"url": {"type": "string"}, "key": {"type": "string", "writeOnly": True}, "port": {"type": "integer"}},
+        "properties": {
+            "url": {"type": "string"},
+            "key": {"type": "string", "writeOnly": True},
+            "port": {"type": "integer"},
+        },
     }
     dialects = ("fake", "faker")
     seen: list[StepToCheck] = []

@@ -1,0 +1,249 @@
+"""The checker itself, with a plugin that is not ours: what it hands to executors, and what it makes of their answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.catalog.conftest import Make
+from uici.catalog import Problem
+
+CASES = yaml.safe_load((Path(__file__).parent.parent / "cases" / "check.yml").read_text())
+PLACES = "version: 1\nenvironments: {f: {executor: fake, settings: {url: x}, variables: {zone: a}}}\n"
+OPERATIONS = """version: 1
+operations:
+  scale_service:
+    summary: Scale one service.
+    risk: RISK
+    target: {parameter: service, namespace: namespace}
+    parameters:
+      type: object
+      additionalProperties: false
+      required: [service, to]
+      properties:
+        service: {type: string}
+        namespace: {type: string}
+        to: {type: integer, minimum: MINIMUM, maximum: 9}
+    returns: {type: object, required: [state], properties: {state: {enum: [up, down]}}}
+    before: {operation: service_status, parameters: {service: "${parameters.service}"}}
+"""
+STEPS = """version: 1
+translations:
+  scale_service:
+    fake:
+      steps:
+"""
+
+
+def checked(
+    make: Make, *steps: str, returns: str = "{state: up}", risk: str = "change", minimum: int = 1, also: str = ""
+) -> list[Problem]:
+    translation = STEPS + "".join(f"        - {step}\n" for step in steps) + f"      returns: {returns}\n" + also
+    operations = OPERATIONS.replace("RISK", risk).replace("MINIMUM", str(minimum))
+    files = {"environments.yml": PLACES, "operations.yml": operations, "command_translations.yml": translation}
+    return make(files).check()
+
+
+def codes(problems: list[Problem]) -> list[str]:
+    return [problem.code for problem in problems]
+
+
+GET = '{call: things.get, with: {id: "${target.id}"}, as: thing}'
+SCALE = '{call: thing.scale, with: {to: "${parameters.to}"}}'
+
+
+def test_right(make: Make, fake: Any) -> None:
+    assert checked(make, GET, SCALE, returns='{state: "${thing.state}"}') == []
+
+
+def test_a_receiver_is_given_by_its_type_and_arguments_by_their_schemas(make: Make, fake: Any) -> None:
+    arguments = """{to: "${parameters.to}", after: {a: 1, b: "${thing.state}", c: ["x-${parameters.to}", "${thing.id}"],
+      d: "${parameters.to > 3 ? 'many' : 'few'}", e: "${size(parameters.service) > 3}", f: {each: "${[1]}", item: "${item}"}}}"""
+    checked(make, GET, f"{{call: thing.scale, with: {arguments}}}")
+    step = next(step for step in fake.seen if step.path == "Thing.scale")
+    assert step.dialect == "fake"
+    assert step.arguments["to"] == {"type": "integer", "minimum": 1, "maximum": 9}
+    after = step.arguments["after"]["properties"]
+    assert after["a"] == {"const": 1}
+    assert after["b"] == {"enum": ["up", "down"]}
+    assert after["c"]["prefixItems"] == [{"type": "string"}, {"type": "string"}]
+    assert after["d"] == {"enum": ["many", "few"]}
+    assert after["e"] == {"type": "boolean"}
+    assert after["f"]["type"] == "array"
+
+
+def test_arguments_are_judged_by_their_bounds(make: Make, fake: Any) -> None:
+    assert codes(checked(make, GET, SCALE, minimum=0)) == ["risk-too-low"]
+    assert checked(make, GET, SCALE, minimum=0, risk="destroy") == []
+
+
+def test_every_part_counts_for_the_risk(make: Make, fake: Any) -> None:
+    for part in ("confirm", "revert", "cancel"):
+        problems = checked(make, GET, also=f"      {part}: [{{call: thing.stop}}]\n", risk="observe")
+        assert codes(problems) == ["risk-too-low"], part
+
+
+def test_items_of_a_list_are_objects_too(make: Make, fake: Any) -> None:
+    assert checked(make, "{call: things.list, as: things}", '{each: "${things}", call: item.stop}') == []
+
+
+@pytest.mark.parametrize(
+    ("step", "says"),
+    [
+        ("{call: things.stop}", "there is no things.stop"),
+        ("{call: thing.nothing}", "there is no Thing.nothing"),
+        ("{call: many.stop}", "'many' is a list"),
+        ("{call: number.stop}", "plain data"),
+        ('{each: "${[1]}", call: item.stop}', "'item' is no object"),
+    ],
+)
+def test_calls_that_there_are_not(make: Make, fake: Any, step: str, says: str) -> None:
+    listing, counting = "{call: things.list, as: many}", "{call: things.count, as: number}"
+    problems = checked(make, GET, listing, counting, step, risk="destroy")
+    assert codes(problems) == ["unknown-call"]
+    assert says in problems[0].message
+
+
+def test_an_unknown_call_is_said_once_and_not_as_a_risk_too(make: Make, fake: Any) -> None:
+    assert codes(checked(make, "{call: things.gett}", risk="observe")) == ["unknown-call"]
+
+
+@pytest.mark.parametrize(
+    ("step", "code", "at"),
+    [
+        ('{call: thing.stop, when: thing.stat == "up"}', "unknown-field", 'stat =='),
+        ('{call: thing.stop, when: thing.state == "upp"}', "impossible-value", '"upp"'),
+        ('{call: thing.stop, when: item == "upp"}', "unknown-name", "item =="),
+        ('{each: "${[1]}", call: things.count, when: item == 1}', "unknown-name", "item =="),
+        ('{call: thing.stop, unless: parameters.to}', "expression-type", "parameters.to"),
+        ('{call: thing.stop, with: {after: "${before.stat}"}}', "unknown-field", "stat}"),
+        ('{call: thing.stop, with: {after: "${later.state}"}}', "unknown-name", "later"),
+        ('{call: thing.stop, with: {after: "a ${target}"}}', "expression-type", "target}"),
+        ('{call: thing.stop, with: {after: "${environment.variables.zon}"}}', "unknown-variable", '"${env'),
+        ('{call: thing.stop, when: "${true}"}', "expression-syntax", '"${true'),
+        ('{call: things.count, until: "true"}', "missing-key", '"true'),
+        ('{call: thing.stop, retry: [Busy]}', "missing-key", "[Busy"),
+        ('{call: thing.stop, continue: true}', "misplaced-key", "true"),
+        ('{each: "${parameters.to}", call: thing.stop}', "expression-type", '"${par'),
+    ],
+)  # fmt: skip
+def test_expressions_of_steps(make: Make, fake: Any, step: str, code: str, at: str) -> None:
+    problems = checked(make, GET, step)
+    assert codes(problems) == [code], problems
+    assert problems[0].line == 7
+    assert f"        - {step}"[problems[0].column - 1 :].startswith(at)
+
+
+def test_an_answer_is_a_list_after_each(make: Make, fake: Any) -> None:
+    steps = (
+        "{call: things.list, as: all}",
+        '{each: "${all}", call: things.get, with: {id: "${item.id}"}, as: each_thing}',
+    )
+    assert checked(make, *steps, returns='{state: "${each_thing[0].state}"}') == []
+    assert codes(checked(make, *steps, returns='{state: "${each_thing.state}"}')) == ["expression-type"]
+
+
+@pytest.mark.parametrize(
+    ("returns", "code"),
+    [
+        ("{state: 1}", "answer-value"),
+        ('{state: "${thing.note}"}', ""),
+        ("{state: \"${thing.state == 'up' ? 'up' : 'off'}\"}", "answer-value"),
+        ('{state: "${size(thing.id)}"}', "answer-type"),
+        ("{}", "answer-lacks-key"),
+        ("[]", "answer-type"),
+        ('{each: "${[1]}", item: 1}', "answer-type"),
+    ],
+)
+def test_answers(make: Make, fake: Any, returns: str, code: str) -> None:
+    assert codes(checked(make, GET, returns=returns)) == ([code] if code else [])
+
+
+class TestIdempotent:
+    def test_one_change_needs_no_unless(self, make: Make, fake: Any) -> None:
+        assert self.of(make, GET, "{call: thing.stop}") == []
+
+    def test_several_do(self, make: Make, fake: Any) -> None:
+        assert self.of(make, GET, "{call: thing.stop}", SCALE) == ["idempotent-without-unless"] * 2
+
+    def test_each_is_several(self, make: Make, fake: Any) -> None:
+        assert self.of(make, "{call: things.list, as: things}", '{each: "${things}", call: item.stop}') == [
+            "idempotent-without-unless"
+        ]
+        assert (
+            self.of(
+                make,
+                "{call: things.list, as: things}",
+                '{each: "${things}", call: item.stop, unless: item.state == "down"}',
+            )
+            == []
+        )
+
+    def of(self, make: Make, *steps: str) -> list[str]:
+        operations = OPERATIONS.replace("risk: RISK", "risk: change\n    idempotent: true").replace("MINIMUM", "1")
+        translation = STEPS + "".join(f"        - {step}\n" for step in steps) + "      returns: {state: up}\n"
+        files = {"environments.yml": PLACES, "operations.yml": operations, "command_translations.yml": translation}
+        return codes(make(files).check())
+
+
+@pytest.mark.parametrize("case", CASES["environments"], ids=lambda case: case["text"][:60])
+def test_environments(make: Make, fake: Any, case: dict[str, Any]) -> None:
+    found = make({"environments.yml": f"version: 1\nenvironments: {{f: {{executor: fake, {case['text']}}}}}\n"}).check()
+    assert sorted(codes(found)) == sorted(case["codes"]), found
+
+
+def test_an_executor_that_cannot_be_imported_is_said_where_it_is_used(make: Make, fake: Any) -> None:
+    used = make({"environments.yml": "version: 1\nenvironments: {b: {executor: broken}}\n"}).check()
+    assert codes(used) == ["executor-not-installed"]
+    assert "pip install" in used[0].hint
+
+
+def test_a_translation_for_it_alone_is_only_a_warning(make: Make, fake: Any) -> None:
+    text = "version: 1\ntranslations: {restart_service: {broken: {steps: [{call: x.y}], returns: {service: a}}}}\n"
+    found = make({"command_translations.yml": text}).check()
+    assert [(problem.code, problem.severity) for problem in found] == [("unchecked-dialect", "warning")]
+
+
+@pytest.mark.parametrize("case", CASES["runbooks"], ids=lambda case: case["text"][:60])
+def test_runbooks(make: Make, case: dict[str, Any]) -> None:
+    found = make({"runbooks.yml": f"version: 1\nrunbooks: [{case['text']}]\n"}).check()
+    assert sorted(codes(found)) in (sorted(case["codes"]), sorted(case["codes"][:1])), found
+
+
+@pytest.mark.parametrize("case", CASES["policies"], ids=lambda case: case["text"][:60])
+def test_policies(make: Make, case: dict[str, Any]) -> None:
+    assert codes(make({"policies.yml": f"version: 1\n{case['text']}\n"}).check()) == case["codes"]
+
+
+@pytest.mark.parametrize("case", CASES["platform"], ids=lambda case: case["text"][:60])
+def test_platform(make: Make, case: dict[str, Any]) -> None:
+    assert codes(make({"platform.yml": f"version: 1\n{case['text']}\n"}).check()) == case["codes"]
+
+
+@pytest.mark.parametrize("case", CASES["operations"], ids=lambda case: case["text"][:60])
+def test_operations(make: Make, case: dict[str, Any]) -> None:
+    text = f"version: 1\noperations: {{some_change: {{summary: A., risk: change, {case['text']}}}}}\n"
+    assert codes(make({"operations.yml": text}).check()) == case["codes"]
+
+
+def test_a_start_does_not_import_what_no_environment_uses(
+    make: Make, fake: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "version: 1\ntranslations: {list_services: {fake: {steps: [{call: things.list, as: t}], returns: {services: []}}}}\n"
+    loader = make({"command_translations.yml": text})
+    loader.load()
+    assert fake.seen == []
+    loader.check()
+    assert [step.path for step in fake.seen] == ["things.list"]
+
+
+def test_same_as_is_checked_for_the_dialect_that_takes_it(make: Make, fake: Any) -> None:
+    text = (
+        "version: 1\ntranslations:\n  list_services:\n    faker: {same_as: fake}\n"
+        "    fake: {steps: [{call: things.list, as: t}], returns: {services: '${t}'}}\n"
+    )
+    assert make({"command_translations.yml": text}).check() == []
+    assert [step.dialect for step in fake.seen] == ["faker", "fake"]
