@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -143,9 +145,12 @@ def test_the_last_resort_looks_and_tells(engine: Docker, uici: Place, known: boo
 
 @pytest.mark.engine("supervisord")
 def test_a_service_whose_dependency_is_down_is_not_restarted_in_vain() -> None:
-    with supervisord(
-        {"web": {"command": STAYS, "autostart": "false"}, "db": {"command": STAYS, "autostart": "false"}}
-    ) as one, place(one.url, executor="supervisor") as uici:
+    with (
+        supervisord(
+            {"web": {"command": STAYS, "autostart": "false"}, "db": {"command": STAYS, "autostart": "false"}}
+        ) as one,
+        place(one.url, executor="supervisor") as uici,
+    ):
         uici.write(
             "environments",
             {
@@ -180,11 +185,11 @@ def test_a_service_whose_dependency_is_down_is_not_restarted_in_vain() -> None:
 @pytest.mark.engine("supervisord")
 def test_a_hanging_process_is_seen_by_its_probe_and_restarted() -> None:
     port = free_port()
-    import sys
-    from pathlib import Path
-
     service = Path(__file__).parent.parent / "uici/cli/demo_service.py"
-    with supervisord({"web": f"{sys.executable} {service} web {port}"}) as one, place(one.url, executor="supervisor") as uici:
+    with (
+        supervisord({"web": f"{sys.executable} {service} web {port}"}) as one,
+        place(one.url, executor="supervisor") as uici,
+    ):
         probe = f"http://127.0.0.1:{port}/"
         environment = {
             "executor": "supervisor",

@@ -348,8 +348,10 @@ class SupervisorExecutor:
         # file itself is read where it is here.
         if not path:
             return ""
-        if snapshot.local and (read := await self._run(processes.tail, path, _LOG_BYTES)) is not None:
-            return str(read.decode(errors="replace"))
+        if snapshot.local:
+            read = await self._run(processes.tail, path, _LOG_BYTES, processes.owner(snapshot.pid))
+            if read is not None:
+                return str(read.decode(errors="replace"))
         line = self._opened()[1]
         try:
             answer, _ = await self._run(

@@ -49,12 +49,13 @@ def identity(snapshot: Snapshot, facts: Facts, environment: str, said: str | Non
     # Without the supervisord nothing here could be done or looked at any more, whoever it runs.
     resources = (*mine.values(), snapshot.itself())
     if not snapshot.local and not mine and said is None:
-        if facts.containers:
+        # A unix socket is of this machine, so its supervisord is in another pid namespace; so may be one that a container
+        # reaches by http.
+        if snapshot.address.startswith("/") or facts.containers:
             return Identity(
                 resources=resources,
-                unknown=f"the supervisord at {snapshot.address} counts its processes in another pid namespace and UICI is in a "
-                "container, so that none can be told to be UICI's; say `uici: elsewhere` or its process's name in the "
-                "environment's settings",
+                unknown=f"the supervisord at {snapshot.address} counts its processes in another pid namespace, so that none "
+                "can be told to be UICI's; say `uici: elsewhere` or its process's name in the environment's settings",
             )
         shows.append(f"the supervisord is not of this machine ({snapshot.address}), and none started UICI")
     elif not mine:

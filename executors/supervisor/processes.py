@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import stat
 import struct
 import time
 from collections.abc import Iterable, Mapping
@@ -173,12 +174,21 @@ def holders(
     return known, possible
 
 
-def tail(path: str, length: int) -> bytes | None:
-    """The last bytes of a log file; None where it is none that this user may read."""
+def tail(path: str, length: int, uid: int | None) -> bytes | None:
+    """The last bytes of a log file of the user ``uid``; None where it is none, or not to be read by this user.
+
+    The path is what a supervisord says. One that runs as another user must not have this user's files read for it, and
+    /dev/stdout is not its own here but this process's.
+    """
+    if uid is None or not path.startswith("/") or path.startswith(("/dev/", "/proc/")):
+        return None
     try:
-        with Path(path).open("rb") as file:
-            file.seek(0, os.SEEK_END)
-            file.seek(max(file.tell() - length, 0))
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with open(descriptor, "rb") as file:  # noqa: PTH123  a Path cannot be opened without waiting for a pipe's writer
+            seen = os.fstat(descriptor)
+            if not stat.S_ISREG(seen.st_mode) or uid not in (0, seen.st_uid):
+                return None
+            file.seek(max(seen.st_size - length, 0))
             return file.read(length)
     except OSError:
         return None

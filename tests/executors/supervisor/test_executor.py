@@ -15,6 +15,7 @@ from tests.engines.supervisord import STAYS, Supervisord, supervisord
 from tests.executors.supervisor.opening import call, opened
 from uici.executor import Done, Facts, Health, Rejected, Target, Unknown, load
 from uici.model import ConfigurationError, Environment, UnreachableError
+from uici_executors.supervisor.processes import tail
 
 pytestmark = pytest.mark.engine("supervisord")
 
@@ -168,6 +169,20 @@ async def test_both_logs_are_read_whatever_bytes_they_hold(place: Supervisord) -
         last = await executor.run(call("process.logs", name="talks:talks", lines=1))
         assert isinstance(last, Done)
         assert last.answer["lines"] == ["bad"]
+
+
+def test_a_log_is_read_from_its_file_only_where_it_is_the_supervisords(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(b"one\ntwo\n")
+    uid = log.stat().st_uid
+    assert tail(str(log), 4, uid) == b"two\n"
+    assert tail(str(log), 100, 0) == b"one\ntwo\n", "root may have logs of everybody"
+    assert tail(str(log), 100, uid + 1) is None, "a supervisord of another user gets none of this one's files"
+    assert tail(str(log), 100, None) is None
+    assert tail("/dev/stdout", 100, uid) is None, "that is this process's own"
+    assert tail(str(tmp_path / "none"), 100, uid) is None
+    os.mkfifo(tmp_path / "pipe")
+    assert tail(str(tmp_path / "pipe"), 100, uid) is None, "and does not wait for a writer"
 
 
 async def test_usage_is_told_of_its_own_processes_only(place: Supervisord) -> None:

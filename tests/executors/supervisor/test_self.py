@@ -17,6 +17,8 @@ from tests.executors.supervisor.opening import call, opened
 from uici.engine.guard import Surroundings, guard
 from uici.executor import Facts, Identity
 from uici.model import Environment, Operation, Origin, Policies, Request
+from uici_executors.supervisor.identity import identity
+from uici_executors.supervisor.place import Snapshot
 
 pytestmark = pytest.mark.engine("supervisord")
 
@@ -114,3 +116,33 @@ async def test_the_variables_of_the_supervisord_above_tell_too(place: tuple[Supe
         elsewhere = {**variables, "SUPERVISOR_SERVER_URL": "unix:///run/another.sock"}
         found = await executor.identity(Facts(pids=(1,), environment_variables=elsewhere))
         assert "web:web" not in {each.id for each in found.resources}
+
+
+def elsewhere(address: str) -> Snapshot:
+    return Snapshot(
+        engine="e",
+        identification="supervisor",
+        pid=7,
+        local=False,
+        address=address,
+        processes=({"id": "web:web", "name": "web", "group": "web", "pid": 41},),
+    )
+
+
+@pytest.mark.parametrize(
+    ("address", "facts", "said", "known"),
+    [
+        ("10.0.0.9:9001", Facts(pids=(41,)), None, True),  # another machine's pid 41 is not this one's
+        ("10.0.0.9:9001", Facts(containers=("c" * 64,)), None, False),
+        ("/run/supervisor.sock", Facts(pids=(41,)), None, False),  # this machine, another pid namespace
+        ("/run/supervisor.sock", Facts(pids=(41,)), "elsewhere", True),
+        ("/run/supervisor.sock", Facts(pids=(41,)), "web", True),
+        ("/run/supervisor.sock", Facts(environment_variables={"SUPERVISOR_PROCESS_NAME": "web"}), None, True),
+    ],
+)
+def test_what_cannot_be_told_is_said_to_be_so(address: str, facts: Facts, said: str | None, known: bool) -> None:
+    found = identity(elsewhere(address), facts, "local", said)
+    assert (found.unknown is None) == known
+    own = {each.id for each in found.resources}
+    assert ("web:web" in own) == (said == "web" or bool(facts.environment_variables))
+    assert "supervisord" in own
