@@ -18,6 +18,6 @@ import rich_click as click
 def demo(environment: str) -> int:
     """Show a recovery on real services: one is killed and one hangs, UICI heals both; then it is asked to stop itself,
     and for what its catalog lacks, and refuses. Nothing is left running."""
-    from uici.cli import demo as shown
+    from uici.cli.demo import run
 
-    return int(shown.run(environment))
+    return run(environment)

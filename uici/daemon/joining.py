@@ -9,26 +9,23 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from uici.daemon import incidents
 from uici.daemon.logs import logger
 from uici.daemon.open_incidents import OpenIncidents
+from uici.daemon.placement import Placed, place_of
 from uici.engine.core import Sleep
 from uici.journal import Entry, WaitingAlert
 from uici.model import (
     Alert,
     Clock,
     ConfigurationError,
-    Environment,
     Incident,
     JournalError,
     Reason,
-    Resource,
     UnreachableError,
 )
-from uici.planners import choose
 
 if TYPE_CHECKING:
     from uici.engine import UniversalInfrastructureInterface
@@ -42,21 +39,6 @@ PATIENCE = 30.0
 BUSY, PAUSE = 12, 0.02
 #: Seconds before an engine that did not answer is asked again.
 AGAIN = 5.0
-#: Labels that say in which namespace an alert's target lies; one that names another place is not believed to mean this.
-NAMESPACE_LABELS = ("namespace", "container_label_com_docker_compose_project", "com_docker_compose_project")
-KIND = "service"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Placed:
-    """What an alert is about. ``reason`` set: nothing may be tried, with why."""
-
-    environment: str | None = None
-    target: Resource | None = None
-    runbook: str | None = None
-    last: Incident | None = None
-    reason: str | None = None
-    message: str = ""
 
 
 class Joining:
@@ -179,7 +161,7 @@ class Joining:
         """None: its engine does not answer, and there is time to ask again."""
         alert = one.alert
         try:
-            place = await self._about(alert)
+            place = await place_of(self._infrastructure, alert)
         except (UnreachableError, ConfigurationError) as error:
             if self._clock() - one.at < PATIENCE:
                 return None
@@ -200,69 +182,3 @@ class Joining:
             reason=place.reason,
             message=place.message,
         )
-
-    async def _about(self, alert: Alert) -> Placed:
-        """Environment, target and runbook. Raises UnreachableError and ConfigurationError."""
-        catalog = self._infrastructure.catalog
-        environment = incidents.environment_of(alert, catalog.environments)
-        if incidents.about_uici(alert):
-            name = environment.name if isinstance(environment, Environment) else None
-            return Placed(environment=name, reason=Reason.SELF.value, message="an alert about UICI itself")
-        if not isinstance(environment, Environment):
-            several = (
-                "the `alerts` of several environments match"
-                if environment is Reason.AMBIGUOUS_ENVIRONMENT
-                else ("no environment's `alerts` match")
-            )
-            return Placed(reason=environment.value, message=f"{several} {_labels(alert)}; exactly one must")
-        runbook = choose(alert, catalog.runbooks)
-        if runbook is None:
-            return Placed(
-                environment=environment.name,
-                reason=Reason.NOT_OFFERED.value,
-                message=f"no runbook matches {_labels(alert)}",
-            )
-        target, ambiguous = await self._target(alert, environment.name, runbook.target)
-        place = Placed(environment=environment.name, target=target, runbook=runbook.name)
-        if ambiguous:
-            return Placed(
-                environment=environment.name,
-                runbook=runbook.name,
-                reason=Reason.AMBIGUOUS_TARGET.value,
-                message=f"several things in {environment.name} answer to it: {ambiguous}",
-            )
-        if target is not None and await self._infrastructure.is_self(environment.name, target):
-            return Placed(
-                environment=environment.name,
-                target=target,
-                runbook=runbook.name,
-                reason=Reason.SELF.value,
-                message=f"{target.name} is UICI, or UICI needs it, or that cannot be told; a person has to look",
-            )
-        return place
-
-    async def _target(self, alert: Alert, environment: str, labels: tuple[str, ...]) -> tuple[Resource | None, str]:
-        """The one thing that the first label names which names any, and else, where only several were found, their names.
-
-        A later label may tell which of several is meant, and so may the alert's own namespace.
-        """
-        spaces = {alert.labels[name] for name in NAMESPACE_LABELS if alert.labels.get(name)}
-        several: list[Resource] = []
-        for label in labels:
-            name = alert.labels.get(label)
-            if not name:
-                continue
-            found = await self._infrastructure.locate(environment, KIND, name)
-            if spaces:
-                found = [one for one in found if one.namespace is None or one.namespace in spaces]
-            if several:
-                found = [one for one in found if one in several]
-            if len(found) == 1:
-                return found[0], ""
-            several = several or found
-        return None, ", ".join(f"{one.namespace or '-'}/{one.name}" for one in several[:10])
-
-
-def _labels(alert: Alert) -> str:
-    text = ", ".join(f'{name}="{value[:60]}"' for name, value in sorted(alert.labels.items())[:12])
-    return f"{{{text}}}"

@@ -10,9 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 from uici.daemon import alertmanager
 from uici.daemon.alertmanager import PayloadError, Post
-from uici.daemon.incidents import about_uici, environment_of, opened
-from uici.model import Alert, Environment, Incident, Origin, Resource, Runbook, UnreachableError, rfc3339
-from uici.planners import Conclusion, choose, plan
+from uici.daemon.incidents import opened
+from uici.daemon.placement import Placed, place_of
+from uici.model import (
+    Alert,
+    ConfigurationError,
+    Environment,
+    Incident,
+    Origin,
+    Reason,
+    Runbook,
+    UnreachableError,
+    rfc3339,
+)
+from uici.planners import Conclusion, plan
 
 if TYPE_CHECKING:
     from uici.engine import UniversalInfrastructureInterface
@@ -36,46 +47,21 @@ def alerts_of(payload: Any, now: float) -> Post:
 
 async def planned(infrastructure: UniversalInfrastructureInterface, alert: Alert, now: float) -> dict[str, Any]:
     """The plan as JSON; ``conclusion.verdict`` is ``dry_run`` where a change would be made. Raises JournalError."""
-    catalog = infrastructure.catalog
-    environment = environment_of(alert, catalog.environments)
-    runbook = choose(alert, catalog.runbooks)
-    said: dict[str, Any] = {
-        "alert": alert.to_json(),
-        "environment": environment.name if isinstance(environment, Environment) else None,
-        "target": None,
-        "runbook": runbook.name if runbook else None,
-        "steps": [],
-    }
-
-    def concluded(verdict: str, reason: str | None, message: str) -> dict[str, Any]:
-        return said | {"conclusion": {"verdict": verdict, "reason": reason, "message": message}}
-
-    if about_uici(alert):
-        return concluded("escalate", "self", "an alert about UICI itself is recorded and escalated, never acted on")
-    if not isinstance(environment, Environment):
-        matching = "none" if environment.value.startswith("unknown") else "several"
-        return concluded(
-            "escalate",
-            environment.value,
-            f"{matching} of the environments match; see their `alerts` in environments.yml",
-        )
-    if runbook is None:
-        return concluded("escalate", None, "no runbook matches; see `match` in runbooks.yml")
+    said: dict[str, Any] = {"alert": alert.to_json(), "environment": None, "target": None, "runbook": None, "steps": []}
     try:
-        target = await _target(infrastructure, environment, runbook, alert)
-    except UnreachableError as error:
-        return concluded("escalate", "unreachable", str(error))
-    if target is None and runbook.target:
-        present = [label for label in runbook.target if alert.labels.get(label)]
-        return concluded(
-            "escalate",
-            "unknown_target",
-            f"none of the labels {', '.join(present)} names exactly one service here"
-            if present
-            else f"the alert has none of the labels {', '.join(runbook.target)}",
-        )
-    said["target"] = target.to_json() if target else None
-    incident = opened("plan", alert, now, environment=environment.name, target=target, runbook=runbook.name)
+        place = await place_of(infrastructure, alert)
+    except (UnreachableError, ConfigurationError) as error:
+        place = Placed(reason=Reason.UNREACHABLE.value, message=str(error))
+    said |= {
+        "environment": place.environment,
+        "target": place.target.to_json() if place.target else None,
+        "runbook": place.runbook,
+    }
+    runbook = next((one for one in infrastructure.catalog.runbooks if one.name == place.runbook), None)
+    if place.reason is not None or place.environment is None or runbook is None:
+        return said | {"conclusion": {"verdict": "escalate", "reason": place.reason, "message": place.message}}
+    environment = infrastructure.catalog.environments[place.environment]
+    incident = opened("plan", alert, now, environment=environment.name, target=place.target, runbook=runbook.name)
     return await _driven(infrastructure, said, incident, alert, runbook, environment)
 
 
@@ -102,17 +88,3 @@ async def _driven(
         return said | {"conclusion": {"verdict": word.verdict.value, "reason": word.reason, "message": word.message}}
     finally:
         await planning.aclose()
-
-
-async def _target(
-    infrastructure: UniversalInfrastructureInterface, environment: Environment, runbook: Runbook, alert: Alert
-) -> Resource | None:
-    """The first label that is present and locates exactly one thing."""
-    for label in runbook.target:
-        name = alert.labels.get(label)
-        if not name:
-            continue
-        found = await infrastructure.locate(environment.name, "service", name)
-        if len(found) == 1:
-            return found[0]
-    return None
