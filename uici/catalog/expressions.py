@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime
 import math
 from collections.abc import Iterable, Mapping
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -228,26 +228,24 @@ def _short(source: str) -> str:
     return source if len(source) <= 120 else source[:117] + "..."
 
 
-@cache
-def _library() -> tuple[Any, list[Any], list[Any]]:
-    return functions.library()
-
-
-def environment(variables: Iterable[tuple[str, Any]], pool: Any = None) -> Any:
-    """A CEL environment with the extensions and functions of every expression here; ``cel.Type`` of each variable."""
-    cel, extensions, added = _library()
-    return cel.NewEnv(descriptor_pool=pool, variables=dict(variables), extensions=extensions, functions=added)
+def environment(variables: Iterable[tuple[str, Any]], extensions: Iterable[str], pool: Any = None) -> Any:
+    """A CEL environment with our functions and these extensions; ``cel.Type`` of each variable."""
+    return functions.cel().NewEnv(
+        descriptor_pool=pool,
+        variables=dict(variables),
+        extensions=[functions.extension(name) for name in sorted(extensions)],
+        functions=list(functions.added()),
+    )
 
 
 @lru_cache(maxsize=256)
-def _environment(names: frozenset[str]) -> Any:
-    cel = _library()[0]
-    return environment((name, cel.Type.DYN) for name in names)
+def _environment(names: frozenset[str], extensions: frozenset[str]) -> Any:
+    return environment(((name, functions.cel().Type.DYN) for name in names), extensions)
 
 
 @lru_cache(maxsize=2048)
 def _compiled(source: str, names: frozenset[str]) -> Any:
-    return _environment(names).compile(source)
+    return _environment(names, functions.needed(source)).compile(source)
 
 
 @lru_cache(maxsize=4096)
@@ -255,7 +253,7 @@ def _reads(source: str) -> frozenset[str]:
     if "\0" in source:
         raise ExpressionError("an expression may not hold a NUL character")
     try:
-        compiled = _environment(frozenset()).compile(source, disable_check=True)
+        compiled = _environment(frozenset(), functions.needed(source)).compile(source, disable_check=True)
         return checked.free_names(compiled.serialize())
     except (RuntimeError, TypeError, ValueError) as error:
         raise ExpressionError(f"{_short(source)}: {problem_of(error)}") from None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import re
 from decimal import Decimal
+from functools import cache
+from importlib import import_module
 from typing import Any
 
 _QUANTITY = re.compile(r"([+-]?(?:\d+(?:\.\d*)?|\.\d+))(?:([eE][+-]?\d+)|(Ki|Mi|Gi|Ti|Pi|Ei|m|k|M|G|T|P|E))?", re.ASCII)
@@ -38,6 +40,20 @@ PATTERNS: tuple[tuple[str, str], ...] = (
         r"(?i)\bpanic(?:ked)?\b|segmentation fault|sigsegv|core dumped|fatal (?:error|exception)|traceback \(most recent",
     ),
 )
+
+#: What an expression looks like that needs an extension.
+_SIGNS = {
+    "bindings": re.compile(r"\bcel\s*\."),
+    "encoders": re.compile(r"\bbase64\s*\."),
+    "math": re.compile(r"\bmath\s*\."),
+    "optional": re.compile(
+        r"[.\[{,]\s*\?|\boptional\b|\b(?:or|orValue|hasValue|optMap|optFlatMap|first|last|unwrap\w*)\b"
+    ),
+    "strings": re.compile(
+        r"\bstrings\b|\b(?:charAt|format|indexOf|join|lastIndexOf|lowerAscii|quote|replace|reverse|split|substring|trim"
+        r"|upperAscii)\b"
+    ),
+}
 
 MOST_LINES = 2_000
 LONGEST_LINE = 512
@@ -86,34 +102,37 @@ def log_patterns(lines: list[Any]) -> list[dict[str, Any]]:
     ]
 
 
-def library() -> tuple[Any, list[Any], list[Any]]:
-    """The cel module, its extensions and the added functions; imported here, so that nothing pays that does not ask."""
-    from cel_expr_python import cel
-    from cel_expr_python.ext import ext_bindings, ext_encoders, ext_math, ext_optional, ext_strings
+def needed(source: str) -> frozenset[str]:
+    """The extensions that an expression may use; each costs milliseconds and megabytes, and most expressions need none."""
+    return frozenset(name for name, sign in _SIGNS.items() if sign.search(source))
 
-    kinds = cel.Type
-    extensions = [
-        ext_bindings.ExtBindings(),
-        ext_encoders.ExtEncoders(),
-        ext_math.ExtMath(),
-        ext_optional.ExtOptional(),
-        ext_strings.ExtStrings(),
-    ]
-    added = [
-        cel.FunctionDecl(
+
+@cache
+def extension(name: str) -> Any:
+    """One extension of CEL, imported when it is first needed."""
+    module = import_module(f"cel_expr_python.ext.ext_{name}")
+    return getattr(module, f"Ext{name.capitalize()}")()
+
+
+@cache
+def cel() -> Any:
+    """CEL's module, imported here, so that nothing pays that does not ask."""
+    return import_module("cel_expr_python.cel")
+
+
+@cache
+def added() -> tuple[Any, ...]:
+    """Declarations of ``quantity`` and ``logPatterns``."""
+    kinds, overload, declare = cel().Type, cel().Overload, cel().FunctionDecl
+    patterns = kinds.List(kinds.Map(kinds.STRING, kinds.DYN))
+    lines = kinds.List(kinds.STRING)
+    return (
+        declare(
             "quantity",
-            [cel.Overload("quantity_string", return_type=kinds.INT, parameters=[kinds.STRING], impl=quantity)],
+            [overload("quantity_string", return_type=kinds.INT, parameters=[kinds.STRING], impl=quantity)],
         ),
-        cel.FunctionDecl(
+        declare(
             "logPatterns",
-            [
-                cel.Overload(
-                    "log_patterns_list",
-                    return_type=kinds.List(kinds.Map(kinds.STRING, kinds.DYN)),
-                    parameters=[kinds.List(kinds.STRING)],
-                    impl=log_patterns,
-                )
-            ],
+            [overload("log_patterns_list", return_type=patterns, parameters=[lines], impl=log_patterns)],
         ),
-    ]
-    return cel, extensions, added
+    )

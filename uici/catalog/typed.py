@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from uici.catalog import checked, expressions, templates
+from uici.catalog import checked, expressions, functions, templates
 from uici.catalog.problem import did_you_mean
 from uici.catalog.types import Types
 from uici.model import ExpressionError
@@ -67,7 +67,8 @@ class Checker:
             return Typed([Found("expression-syntax", f"is longer than {LONGEST} characters or holds a NUL", "", 0)])
         # Only the roots that it may read: so that most expressions of most operations share one environment.
         words = set(_WORD.findall(source))
-        environment = self.types.environment({name: one for name, one in roots.items() if name in words})
+        seen = {name: one for name, one in roots.items() if name in words}
+        environment = self.types.environment(seen, functions.needed(source))
         key = (source, id(environment))
         found = self._known.get(key)
         if found is None:

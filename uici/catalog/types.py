@@ -40,17 +40,17 @@ class Types:
             self._pool.AddSerializedFile(known.DESCRIPTOR.serialized_pb)
         self._messages: dict[bytes, str] = {}
         self._names: dict[int, tuple[Any, str]] = {}  # by identity; the schema is kept, so that no other takes its id
-        self._environments: dict[tuple[tuple[str, str], ...], Any] = {}
-        self._cel = functions.library()[0]
+        self._environments: dict[Any, Any] = {}
+        self._cel = functions.cel()
 
-    def environment(self, roots: Mapping[str, Mapping[str, Any]]) -> Any:
-        """The CEL environment in which each root has the type of its schema."""
+    def environment(self, roots: Mapping[str, Mapping[str, Any]], extensions: frozenset[str]) -> Any:
+        """The CEL environment, with these extensions, in which each root has the type of its schema."""
         named = {name: self.name(schema) for name, schema in roots.items()}
-        key = tuple(sorted(named.items()))
+        key = (tuple(sorted(named.items())), extensions)
         found = self._environments.get(key)
         if found is None:
             typed = [(name, self._type(text)) for name, text in named.items()]
-            found = self._environments[key] = expressions.environment(typed, self._pool)
+            found = self._environments[key] = expressions.environment(typed, extensions, self._pool)
         return found
 
     def _type(self, name: str) -> Any:
