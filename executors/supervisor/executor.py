@@ -377,7 +377,7 @@ class SupervisorExecutor:
         try:
             answer, peer = await self._run(line.call, call.path, *given, timeout=call.timeout)
         except xmlrpc.client.Fault as fault:
-            return _judged(call, fault)
+            return judged(call, fault)
         if call.path == "supervisor.getProcessInfo":
             return Done(answer=place.recorded(answer, await self._is_local(peer)))
         if call.path == "supervisor.getAllProcessInfo":
@@ -392,7 +392,7 @@ class SupervisorExecutor:
         return self._known[1]
 
 
-def _judged(call: Call, fault: xmlrpc.client.Fault) -> Outcome:
+def judged(call: Call, fault: xmlrpc.client.Fault) -> Outcome:
     """What a fault proves."""
     name = getFaultDescription(fault.faultCode)
     method = call.path.partition(".")[2]

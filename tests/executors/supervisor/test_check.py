@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import xmlrpc.client
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ from supervisor.rpcinterface import SupervisorNamespaceRPCInterface
 from supervisor.xmlrpc import Faults
 
 from tests.executors.supervisor.opening import call
-from uici.executor import StepToCheck, load
+from uici.executor import Done, Rejected, StepToCheck, load
 from uici.model import Pinned, Risk
 from uici_executors.supervisor import calls
-from uici_executors.supervisor.executor import REJECTIONS, STARTED_AND_ENDED
+from uici_executors.supervisor.executor import REJECTIONS, STARTED_AND_ENDED, judged
 
+FAULTS = yaml.safe_load((Path(__file__).parents[2] / "cases/supervisor/faults.yml").read_text())
 CASES = yaml.safe_load((Path(__file__).parents[2] / "cases/supervisor/check.yml").read_text())
 
 
@@ -50,6 +52,17 @@ def test_the_risk_table_knows_every_method_of_the_sdk_and_no_other() -> None:
 def test_every_fault_of_the_sdk_is_judged_on_purpose() -> None:
     faults = {name for name in vars(Faults) if name.isupper()}
     assert faults - REJECTIONS.keys() - STARTED_AND_ENDED == {"FAILED", "SUCCESS"}
+
+
+@pytest.mark.parametrize("case", FAULTS, ids=lambda case: f"{case['fault']} of {case['method']}")
+def test_a_fault_is_judged_by_what_it_proves(case: dict[str, Any]) -> None:
+    number = getattr(Faults, case["fault"], 999)
+    outcome = judged(call(f"supervisor.{case['method']}", name="web"), xmlrpc.client.Fault(number, case["fault"]))
+    assert type(outcome).__name__.lower() == case["outcome"]
+    if isinstance(outcome, Rejected):
+        assert outcome.reason == case["reason"]
+    if isinstance(outcome, Done):
+        assert outcome.answer is False
 
 
 def test_what_is_not_known_is_destroy() -> None:

@@ -87,6 +87,28 @@ async def test_no_way_of_stopping_itself_passes(case: dict[str, Any], place: tup
         assert (refusal[0].value if refusal else None) == case.get("reason", "self")
 
 
+@pytest.mark.parametrize(
+    "path", ["supervisor.shutdown", "supervisor.restart", "supervisor.reloadConfig", "supervisor.clearLog"]
+)
+async def test_a_supervisord_that_runs_nothing_of_uici_is_needed_all_the_same(
+    path: str, place: tuple[Supervisord, int]
+) -> None:
+    one, _ = place
+    async with opened(one.url) as executor:
+        around = Surroundings(
+            environment=Environment.parse("local", {"executor": "supervisor"}),
+            names=("local",),
+            identity=await executor.identity(Facts(pids=(1,))),
+            policies=Policies(),
+        )
+        pinned = await executor.resolve(call(path))
+        request = Request(operation="anything", confirm=True)
+        risk = executor.risk(pinned)
+        refusal = guard(pinned, risk, request=request, origin=PERSON, operation=OPERATION, target=None, around=around)
+        assert refusal is not None
+        assert refusal[0] == "self"
+
+
 async def test_identity_says_what_shows_it(place: tuple[Supervisord, int]) -> None:
     one, store = place
     async with opened(one.url) as executor:
