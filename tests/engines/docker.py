@@ -1,7 +1,7 @@
 """A real dockerd for the tests, private to them: own folder, socket, namespaces, control groups.
 
 ``UICI_TEST_DOCKER_HOST`` names one to use instead; ``DOCKER_HOST`` and the default socket are never looked at. The
-workers of one test run share one engine; a test that stops, freezes or kills it asks for its own (``private=True``).
+tests of one worker share one engine; a test that stops, freezes or kills it asks for its own (``private=True``).
 Images are made here, without a registry. Nothing stays behind: see ``tests/engines/dockerd.py``.
 """
 
@@ -162,7 +162,8 @@ def docker(*, private: bool = False) -> Iterator[Docker]:
     if reason := availability("docker").missing:
         raise RuntimeError(reason)
     sweep()
-    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", f"pid{os.getpid()}")
+    # One for each worker of a run: tests of exact names need the names to be theirs alone.
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", f"pid{os.getpid()}") + os.environ.get("PYTEST_XDIST_WORKER", "")
     key = uuid.uuid4().hex[:10] if private else uuid.uuid5(uuid.NAMESPACE_OID, run).hex[:10]
     folder = Path(tempfile.gettempdir(), _PREFIX + key)
     with _joined(folder):
