@@ -216,10 +216,8 @@ class Reach:
         for one in self._view.own:
             if one.kind == resources.PATH and (_within(path, one.id) or _within(one.id, path)):
                 self.touches.append(Touch(resource=one))
-        if (
-            any(_within(path, one) or _within(one, path) for one in (*SYSTEM, *self._sockets()))
-            or "docker.sock" in path
-        ):
+        engine = (self._view.reads.root_dir, *self._sockets())
+        if any(_within(path, one) or _within(one, path) for one in (*SYSTEM, *engine)) or "docker.sock" in path:
             self._everything(f"the host's path {path} reaches all of it")
 
     def _sockets(self) -> list[str]:

@@ -43,6 +43,8 @@ class Reads:
         self._lock = threading.Lock()
         self._engine: tuple[str, float] | None = None
         self._ties: dict[str, Ties] = {}
+        #: Where the engine keeps everything, on its own host.
+        self.root_dir = "/var/lib/docker"
 
     # The client
 
@@ -71,6 +73,7 @@ class Reads:
             info = self.get("/info")
             if not info or not info.get("ID"):
                 raise UnreachableError("the Docker engine does not tell its id (GET /info); is it starting?")
+            self.root_dir = str(info.get("DockerRootDir") or self.root_dir)
             known = self._engine = (str(info["ID"]), time.monotonic())
         return known[0]
 

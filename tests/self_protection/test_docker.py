@@ -1,0 +1,233 @@
+"""UICI in a container of the engine that it controls: no way of asking it to stop itself, or what it needs, succeeds.
+
+The container runs the real code that gathers the facts about itself. Everything else that could refuse is switched off:
+a person asks and confirms, the environment lets everything be done, and no policy protects anything.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+import yaml
+
+from tests.engines.docker import RUNS, Docker, host_python
+from tests.engines.docker import docker as engine
+from uici.catalog import UniversalConfigLoader
+from uici.engine import UniversalInfrastructureInterface
+from uici.executor import Facts
+from uici.journal import open_journal
+from uici.model import Origin, Reason, Request, Status
+
+pytestmark = [pytest.mark.engine("docker"), pytest.mark.xdist_group("self_protection_docker")]
+
+HERE = Path(__file__).parent
+CASES = yaml.safe_load((HERE.parent / "cases/self_protection_docker.yml").read_text())
+FACTS = """
+import dataclasses, json
+from uici.engine import gather
+print(json.dumps(dataclasses.asdict(gather(listens=["0.0.0.0:8080"], needs=["db:5432", "unix:///s.sock"],
+                                           paths=["/var/lib/uici/journal.db"], depends_on=["cold"]))))
+"""
+
+
+@dataclass(frozen=True)
+class Scene:
+    docker: Docker
+    facts: Facts
+    words: dict[str, str]
+
+    def state(self) -> dict[str, Any]:
+        """All that no attack may change."""
+        client = self.docker.client
+        seen: dict[str, Any] = {}
+        for name in ("ops-uici-1", "ops-store-1", "ops-dns-1", "anchor", "cold", "web", "boss"):
+            attrs = client.containers.get(name).attrs
+            limits = {key: attrs["HostConfig"][key] for key in ("Memory", "CpuQuota", "RestartPolicy")}
+            networks = {key: end["Aliases"] for key, end in attrs["NetworkSettings"]["Networks"].items()}
+            seen[name] = (attrs["Id"], attrs["State"]["StartedAt"], attrs["State"]["Status"], limits, networks)
+        seen["containers"] = sorted(one["Id"] for one in client.api.containers(all=True))
+        seen["volumes"] = sorted(one.id for one in client.volumes.list())
+        seen["networks"] = sorted(one.id for one in client.networks.list())
+        seen["images"] = sorted((one.id, *one.tags) for one in client.images.list())
+        return seen
+
+
+def compose(service: str, **more: str) -> dict[str, str]:
+    return {"com.docker.compose.project": "ops", "com.docker.compose.service": service, **more}
+
+
+@pytest.fixture(scope="module")
+def scene() -> Iterator[Scene]:
+    with engine(private="UICI_TEST_DOCKER_HOST" not in os.environ) as docker:
+        busybox = docker.client.images.get(docker.image())
+        docker.network("ops_net")
+        state, data = docker.volume("uici_state").name, docker.volume("store_data").name
+        docker.run(
+            "ops-store-1", network="ops_net", labels=compose("store"), volumes={data: {"bind": "/data", "mode": "rw"}}
+        )
+        docker.client.networks.get("ops_net").disconnect("ops-store-1")
+        docker.client.networks.get("ops_net").connect("ops-store-1", aliases=["db", "store"])
+        docker.run("ops-dns-1", labels=compose("dns"))
+        docker.run("anchor")
+        docker.create("cold")
+        docker.run("web")
+        socket = docker.base_url.removeprefix("unix://")
+        docker.run("boss", volumes={socket: {"bind": "/s.sock", "mode": "rw"}})
+        marked = docker.create("to-mark", ["sh", "-c", "echo uici > /made"])
+        marked.start()
+        marked.wait()
+        image = marked.commit(repository="uici-test/uici", tag="1")
+        marked.remove()
+        assert image.id != busybox.id
+        uici = docker.run(
+            "ops-uici-1",
+            RUNS,
+            image="uici-test/uici:1",
+            network="ops_net",
+            pid_mode="container:anchor",
+            labels=compose("uici", **{"com.docker.compose.depends_on": "store:service_started:false,dns:x:true"}),
+            volumes={
+                **host_python(),
+                state: {"bind": "/var/lib/uici", "mode": "rw"},
+                socket: {"bind": "/s.sock", "mode": "rw"},
+            },
+        )
+        python = str(Path(sys.prefix, "bin", "python"))
+        ran = uici.exec_run([python, "-c", FACTS], environment={"PATH": "/bin"})
+        assert ran.exit_code == 0, ran.output.decode()
+        facts = json.loads(ran.output)
+        assert uici.id in facts["containers"]
+        words = {
+            "UICI_ID": uici.id,
+            "UICI_SHORT": uici.id[:12],
+            "UICI_IMAGE_SHORT": image.id.removeprefix("sha256:")[:12],
+            "UICI_IMAGE": image.id,
+            "MOUNTPOINT": docker.client.volumes.get(state).attrs["Mountpoint"],
+            "ROOT_DIR": docker.client.info()["DockerRootDir"],
+            "CHECKOUT": str(HERE.parents[1]),
+            "SOCKET": socket,
+        }
+        yield Scene(docker, Facts(**{key: _tuple(one) for key, one in facts.items()}), words)
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _filled(case: Any, words: dict[str, str]) -> Any:
+    text = json.dumps(case)
+    for word, value in words.items():
+        text = text.replace(word, value)
+    return json.loads(text)
+
+
+def _attack(number: int) -> str:
+    return f"attack_{number}"
+
+
+@pytest.fixture(scope="module")
+def catalog(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The starter's operations and translations, one operation for each attack, and nothing that would refuse it."""
+    folder = tmp_path_factory.mktemp("catalog")
+    alias = folder / "alias.sock"
+    alias.symlink_to(scene.docker.base_url.removeprefix("unix://"))
+    environments = {
+        name: {"executor": "docker", "settings": {"base_url": url}, "autonomy": "destroy"}
+        for name, url in (("docker", scene.docker.base_url), ("alias", f"unix://{alias}"))
+    }
+    operations, translations = {}, {}
+    for number, case in enumerate(_filled(CASES, scene.words)):
+        if "steps" in case:
+            operations[_attack(number)] = {
+                "summary": case["name"],
+                "risk": "destroy",
+                "timeout": "20s",
+                "parameters": {"type": "object", "additionalProperties": False, "properties": {}},
+                "returns": {"type": "object"},
+            }
+            steps = json.loads(
+                json.dumps(case["steps"]).replace('"container_id": "uici"', '"container_id": "ops-uici-1"')
+            )
+            translations[_attack(number)] = {"docker": {"steps": steps, "returns": {}}}
+    starter = HERE.parents[1] / "infrastructure/config"
+    shutil.copytree(starter / "command_translations", folder / "command_translations")
+    (folder / "operations").mkdir()
+    shutil.copy(starter / "operations.yml", folder / "operations/starter.yml")
+    files: dict[str, Any] = {
+        "environments.yml": {"default": "docker", "environments": environments},
+        "operations/attacks.yml": {"operations": operations},
+        "command_translations/attacks.yml": {"translations": translations},
+        "policies.yml": {"protected": [], "blast_radius": [], "brakes": []},
+    }
+    for name, content in files.items():
+        (folder / name).write_text(yaml.safe_dump({"version": 1, **content}))
+    return folder
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def infrastructure(
+    scene: Scene, catalog: Path, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[UniversalInfrastructureInterface]:
+    journal = await open_journal(f"sqlite:///{tmp_path_factory.mktemp('journal')}/journal.db")
+    interface = UniversalInfrastructureInterface(UniversalConfigLoader(catalog).load(), journal, facts=scene.facts)
+    await interface.start()
+    yield interface
+    await interface.close(grace=5)
+    await journal.close()
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("dry_run", [False, True], ids=["", "dry"])
+@pytest.mark.parametrize("number", range(len(CASES)), ids=[case["name"] for case in CASES])
+async def test_refused(
+    scene: Scene, infrastructure: UniversalInfrastructureInterface, number: int, dry_run: bool
+) -> None:
+    case = _filled(CASES[number], scene.words)
+    [(operation, parameters)] = case.get("run", {_attack(number): {}}).items()
+    before = scene.state()
+    result = await infrastructure.execute(
+        Request(
+            operation=operation,
+            parameters=parameters,
+            environment=case.get("environment", "docker"),
+            confirm=True,
+            dry_run=dry_run,
+        ),
+        Origin("human", "anna"),
+    )
+    assert result.status is Status.REFUSED, result.message
+    reasons = case.get("reasons", [Reason.SELF, Reason.PROTECTED, Reason.UNRESOLVED])
+    assert result.reason in reasons, result.message
+    assert scene.state() == before
+
+
+def test_there_are_at_least_forty_ways() -> None:
+    assert len(CASES) >= 40
+
+
+BYSTANDERS = [
+    ("restart_service", {"service": "web", "grace_seconds": 1}, Status.DONE),
+    ("update_memory_limit", {"service": "web", "memory_bytes": 33554432}, Status.DONE),
+    ("run_command_in_service", {"service": "web", "command": ["true"]}, Status.DONE),
+    ("stop_service", {"service": "boss", "grace_seconds": 1}, Status.DONE),
+    ("remove_service", {"service": "web"}, Status.DONE),
+]
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize(("operation", "parameters", "status"), BYSTANDERS, ids=[one[0] for one in BYSTANDERS])
+async def test_bystanders_are_not_protected_by_mistake(
+    infrastructure: UniversalInfrastructureInterface, operation: str, parameters: dict[str, Any], status: Status
+) -> None:
+    request = Request(operation=operation, parameters=parameters, environment="docker", confirm=True)
+    result = await infrastructure.execute(request, Origin("human", "anna"))
+    assert result.status is status, result.message
