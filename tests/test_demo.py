@@ -56,7 +56,9 @@ CLAIMS = (
 
 @pytest.mark.engine("supervisord")
 def test_it_shows_two_recoveries_and_two_refusals_and_leaves_nothing(folder: Path) -> None:
-    done = subprocess.run(COMMAND, env=environ(folder), cwd=folder, capture_output=True, text=True, timeout=150)
+    # A proxy that there is not, as behind a company's wall, and another UICI's settings.
+    around = environ(folder, http_proxy="http://127.0.0.1:9", UICI_CONFIG="/nowhere", UICI_SERVER="http://127.0.0.1:9")
+    done = subprocess.run(COMMAND, env=around, cwd=folder, capture_output=True, text=True, timeout=150)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
     for claim in CLAIMS:
@@ -68,7 +70,7 @@ def test_it_shows_two_recoveries_and_two_refusals_and_leaves_nothing(folder: Pat
 
 
 @pytest.mark.engine("supervisord")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupted_in_the_middle_it_leaves_nothing(folder: Path, number: signal.Signals) -> None:
     process = subprocess.Popen(
         COMMAND, env=environ(folder), cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

@@ -32,7 +32,8 @@ def run(environment: str = "supervisor") -> int:
     kinds = {"supervisor": Supervised, "docker": Containers}
     if environment not in kinds:
         raise click.UsageError(f"there is no demo for {environment!r}; choose one of: {', '.join(kinds)}")
-    before = signal.signal(signal.SIGTERM, _interrupted)
+    ends = (signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(number, _interrupted) for number in ends]
     folder = Path(tempfile.mkdtemp(prefix="uici-demo-"))
     place: Supervised | None = None
     status = 1
@@ -49,10 +50,12 @@ def run(environment: str = "supervisor") -> int:
             click.echo(f"the daemon's log ends with:\n{log}", err=True)
     finally:
         # From here on a second Ctrl-C would leave things running.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in (signal.SIGINT, *ends):
+            signal.signal(number, signal.SIG_IGN)
         status = _clean(place, folder, status)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in zip(ends, before, strict=True):
+            signal.signal(number, handler)
     return status
 
 
