@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.xdist_group("packaging")
+
 CHECKOUT = Path(__file__).parents[1]
 PACKAGES = {"uici": "uici", "uici_executors": "executors", "uici_infrastructure": "infrastructure"}
 BUILD = "import setuptools.build_meta as build, sys; print(getattr(build, sys.argv[1])(sys.argv[2]))"
