@@ -138,7 +138,7 @@ class Place:
             "UICI_TEST_TOKEN": TOKEN,
             "UICI_TEST_PERSON": f"person-{TOKEN}",
         }
-        command = [UICI, "serve", "--config", self.catalog]
+        command: list[str | Path] = [UICI, "serve", "--config", self.catalog]
         with started(command, log=self.log, ready=f"{self.url}/healthz", environ=environ, grace=40) as process:
             self.process = process
             yield process
