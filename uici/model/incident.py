@@ -45,7 +45,8 @@ class Incident:
     ``alerts``: the newest post of each fingerprint. ``started_at``: the earliest startsAt of its alerts.
     ``watch_until``: RFC 3339; a ``watching`` incident that still fires then did not recover.
     ``previous``: id of the incident that this one follows, on the same key.
-    ``reopened``: how often a success did not last. ``waits_for``: id of the incident of what this target depends on.
+    ``reopened``: how often a success did not last, those of ``previous`` included where it was followed too soon.
+    ``waits_for``: id of the incident of what this target depends on.
     """
 
     id: str
