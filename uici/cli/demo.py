@@ -319,13 +319,13 @@ def _line(kind: str, data: Mapping[str, Any]) -> str:
             target = (data.get("target") or {}).get("name", "")
             if risk == "observe":
                 return f"look: {name} {target}".rstrip()
-            return f"request: {name} {target} (risk: {risk}), allowed by the catalog, the policies and the guards"
+            return f"request: {name} {target} (risk: {risk}), let in by the catalog, the policies and the brakes"
         case "before":
             return "before: how it was is written down, so that a doubt can be settled later"
         case "intent":
             call = data["call"]
             arguments = ", ".join(f"{name}={value}" for name, value in call["arguments"].items())
-            return f"intent written down, then the call: {call['path']}({arguments})"
+            return f"the guards let it pass; intent written down, then the call: {call['path']}({arguments})"
         case "outcome":
             return f"outcome: {data['status']}"
         case "result":
