@@ -7,7 +7,6 @@ what may run, keep state about requests, or repeat a call.
 from __future__ import annotations
 
 import asyncio
-import difflib
 import xmlrpc.client
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, ClassVar
@@ -17,7 +16,6 @@ from supervisor.xmlrpc import getFaultDescription
 from uici.executor import (
     Changed,
     Checked,
-    CheckProblem,
     Diff,
     Done,
     Facts,
@@ -37,6 +35,8 @@ from uici.executor import (
 )
 from uici.model import Call, ConfigurationError, Environment, Pinned, Resource, Risk, Touch, UnreachableError
 from uici_executors.supervisor import calls, place, processes
+from uici_executors.supervisor.checks import check
+from uici_executors.supervisor.faults import judged
 from uici_executors.supervisor.identity import identity
 from uici_executors.supervisor.transport import BrokenError, NotSentError, Peer, RefusedError
 from uici_executors.supervisor.transport import Line as Address
@@ -45,29 +45,6 @@ LOGIN = Permission(name="supervisor: login")
 _LOG_BYTES = 256 * 1024
 _WATCH_SECONDS = 0.5
 _STREAM_SECONDS = 0.5
-
-#: Faults that are raised before anything was done, and the reason that they are given. FAILED is none of them but where
-#: `startProcess` says it: it means that a signal or a file could not be dealt with, whatever came of it.
-REJECTIONS: Mapping[str, str] = {
-    "UNKNOWN_METHOD": "executor",
-    "INCORRECT_PARAMETERS": "executor",
-    "BAD_ARGUMENTS": "executor",
-    "SIGNATURE_UNSUPPORTED": "executor",
-    "SHUTDOWN_STATE": "conflict",
-    "BAD_NAME": "unknown_target",
-    "BAD_SIGNAL": "executor",
-    "NO_FILE": "executor",
-    "NOT_EXECUTABLE": "executor",
-    "ALREADY_STARTED": "conflict",
-    "NOT_RUNNING": "conflict",
-    "ALREADY_ADDED": "conflict",
-    "STILL_RUNNING": "conflict",
-    "CANT_REREAD": "executor",
-}
-
-#: `startProcess` did start it, and it ended at once; supervisord may be trying again. That is done, with the answer false:
-#: whether it helped is for `verify` to say.
-STARTED_AND_ENDED = frozenset({"SPAWN_ERROR", "ABNORMAL_TERMINATION"})
 
 
 class SupervisorExecutor:
@@ -104,25 +81,7 @@ class SupervisorExecutor:
         return place.detect()
 
     def check(self, step: StepToCheck) -> Checked:
-        wanted = calls.arguments(step.path)
-        if wanted is None:
-            near = difflib.get_close_matches(step.path, calls.paths(), 1)
-            return Checked(
-                problems=(
-                    CheckProblem(
-                        code="unknown_call",
-                        message=f"supervisor has no call {step.path!r}",
-                        hint=f"did you mean {near[0]!r}?" if near else "see http://supervisord.org/api.html",
-                    ),
-                )
-            )
-        problems = [*_argument_problems(step, wanted), *_error_problems(step)]
-        if step.stream and step.path not in calls.STREAMS:
-            hint = f"these are streams: {', '.join(sorted(calls.STREAMS))}"
-            problems.append(CheckProblem(code="not_a_stream", message=f"{step.path} gives no lines", hint=hint))
-        known = {name: schema["const"] for name, schema in step.arguments.items() if "const" in schema}
-        schema = calls.ANSWERS.get(step.path)
-        return Checked(problems=tuple(problems), risk=_static_risk(step, known), answer_schema=schema)
+        return check(step)
 
     def risk(self, pinned: Pinned) -> Risk:
         return calls.risk_of(pinned.call.path, pinned.call.arguments)
@@ -392,21 +351,6 @@ class SupervisorExecutor:
         return self._known[1]
 
 
-def judged(call: Call, fault: xmlrpc.client.Fault) -> Outcome:
-    """What a fault proves."""
-    name = getFaultDescription(fault.faultCode)
-    method = call.path.partition(".")[2]
-    message = f"{call.path}: {fault.faultString}"
-    if name in STARTED_AND_ENDED and method == "startProcess":
-        return Done(answer=False)
-    rejected = name in REJECTIONS or (name == "FAILED" and method == "startProcess")
-    if name == "SHUTDOWN_STATE" and method in ("signalProcessGroup", "signalAllProcesses"):
-        rejected = False  # these ask for the state once more after they have signalled
-    if rejected or calls.method(call.path).risk is Risk.OBSERVE:
-        return Rejected(errors=(name, "Fault"), message=message, reason=REJECTIONS.get(name, "executor"))
-    return Unknown(message=message)
-
-
 def _touched(
     snapshot: place.Snapshot, touches: str, name: str
 ) -> tuple[list[Mapping[str, Any]], str | None, str | None]:
@@ -427,49 +371,3 @@ def _touched(
 
 def _names(snapshot: place.Snapshot, key: str) -> str:
     return ", ".join(sorted({str(one[key]) for one in snapshot.processes})[:20]) or "none"
-
-
-def _argument_problems(step: StepToCheck, wanted: Sequence[calls.Argument]) -> list[CheckProblem]:
-    problems = []
-    names = [one.name for one in wanted]
-    for name in step.arguments:
-        if name not in names:
-            near = difflib.get_close_matches(name, names, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"it takes: {', '.join(names) or 'none'}"
-            message = f"{step.path} takes no argument {name!r}"
-            problems.append(CheckProblem(code="unknown_argument", message=message, hint=hint, argument=name))
-    for one in wanted:
-        if one.name not in step.arguments:
-            if one.required:
-                message = f"{step.path} needs the argument {one.name!r}"
-                hint = f"add {one.name} ({one.type}) under `with`"
-                problems.append(CheckProblem(code="missing_argument", message=message, hint=hint, argument=one.name))
-        elif why := calls.misfit(step.arguments[one.name], one.type):
-            message = f"{step.path}: argument {one.name!r}: {why}"
-            hint = f"give a {one.type}"
-            problems.append(CheckProblem(code="wrong_argument", message=message, hint=hint, argument=one.name))
-    return problems
-
-
-def _error_problems(step: StepToCheck) -> list[CheckProblem]:
-    known = [*REJECTIONS, "FAILED", "NOT_LOCAL"]
-    problems = []
-    for name in (*step.accept, *step.retry):
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known)}"
-            if name in STARTED_AND_ENDED:
-                hint = "a start that ended at once is answered with false; `verify` tells whether it runs"
-            problems.append(
-                CheckProblem(code="unknown_error", message=f"supervisor rejects nothing with {name!r}", hint=hint)
-            )
-    return problems
-
-
-def _static_risk(step: StepToCheck, known: Mapping[str, Any]) -> Risk:
-    signal = step.arguments.get("signal", {})
-    if step.path.startswith("supervisor.signal") and "enum" in signal:
-        return max(
-            (calls.risk_of(step.path, {**known, "signal": one}) for one in signal["enum"]), key=lambda one: one.rank
-        )
-    return calls.risk_of(step.path, known)

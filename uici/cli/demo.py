@@ -21,7 +21,8 @@ from typing import Any
 import click
 
 from uici.cli.client import Client
-from uici.cli.demo_place import KEEPER, Containers, DemoError, Supervised, answers, free_port, tail, wait, write_catalog
+from uici.cli.demo_docker import Containers
+from uici.cli.demo_place import KEEPER, DemoError, Supervised, answers, free_port, tail, wait, write_catalog
 from uici.model.errors import DaemonError, UICIError
 
 _SECONDS = 120.0

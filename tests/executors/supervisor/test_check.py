@@ -16,7 +16,7 @@ from tests.executors.supervisor.opening import call
 from uici.executor import Done, Rejected, StepToCheck, load
 from uici.model import Pinned, Risk
 from uici_executors.supervisor import calls
-from uici_executors.supervisor.executor import REJECTIONS, STARTED_AND_ENDED, judged
+from uici_executors.supervisor.faults import REJECTIONS, STARTED_AND_ENDED, judged
 
 FAULTS = yaml.safe_load((Path(__file__).parents[2] / "cases/supervisor/faults.yml").read_text())
 CASES = yaml.safe_load((Path(__file__).parents[2] / "cases/supervisor/check.yml").read_text())
