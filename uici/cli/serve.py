@@ -26,10 +26,15 @@ def serve(config: str | None, listen: str | None, log: str) -> int:
     what runs is finished or recorded; a second one does not wait.
     """
     from uici.cli import where
+    from uici.daemon.proof import Proof
+
+    loader = where.loader(config)
+    # Proven in a process of its own while this one imports the rest.
+    proof = Proof(loader.path)
     from uici.daemon import logs
 
     logs.configure(form=log)
     from uici.daemon.serve import serve as run
 
-    run(where.loader(config), listen=listen)
+    run(loader, listen=listen, proof=proof)
     return 0

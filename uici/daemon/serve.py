@@ -25,6 +25,7 @@ from uici.daemon.counts import Counts
 from uici.daemon.local import bind, socket_of
 from uici.daemon.logs import logger
 from uici.daemon.outbox import Outbox
+from uici.daemon.proof import Proof
 from uici.daemon.running import Running
 from uici.daemon.server import Daemon, application
 from uici.daemon.status import warnings_of
@@ -64,7 +65,10 @@ def listen_of(platform: Platform, known: Tokens, override: str | None = None) ->
 
 
 class Serving:
-    """One daemon, from its start to its end. ``run`` is the whole life. ``signals``: only a main thread can take them."""
+    """One daemon, from its start to its end. ``run`` is the whole life. ``signals``: only a main thread can take them.
+
+    ``proof``: of the loader's folder, begun already.
+    """
 
     def __init__(
         self,
@@ -74,9 +78,10 @@ class Serving:
         ready: Callable[[Daemon], None] | None = None,
         grace: float = GRACE,
         signals: bool = True,
+        proof: Proof | None = None,
     ) -> None:
         self._loader, self._listen, self._ready, self._grace = loader, listen, ready, grace
-        self._take_signals = signals
+        self._take_signals, self._proof = signals, proof
         self._log: FilteringBoundLogger = logger()
         self._reloading = asyncio.Lock()
         self._hurry = asyncio.Event()
@@ -85,7 +90,7 @@ class Serving:
 
     async def run(self) -> None:
         """Until ``stop``. Raises UICIError where it cannot start, with everything taken back."""
-        catalog = await asyncio.to_thread(self._loader.load)
+        catalog = await asyncio.to_thread((self._proof or Proof(self._loader.path)).catalog)
         platform, known = catalog.platform, tokens_of(catalog.platform)
         escalate_to = [str(one) for one in secrets(list(platform.escalate_to))]
         host, port = listen_of(platform, known, self._listen)
@@ -266,7 +271,7 @@ class Serving:
             return False
         async with self._reloading:
             try:
-                catalog = await asyncio.to_thread(self._loader.load)
+                catalog = await asyncio.to_thread(Proof(self._loader.path).catalog)
                 known = tokens_of(catalog.platform)
                 escalate_to = [str(one) for one in secrets(list(catalog.platform.escalate_to))]
                 listen_of(catalog.platform, known, self._listen)
@@ -328,9 +333,9 @@ def _tcp(host: str, port: int) -> socket.socket:
     return made
 
 
-def serve(loader: UniversalConfigLoader, *, listen: str | None = None) -> None:
+def serve(loader: UniversalConfigLoader, *, listen: str | None = None, proof: Proof | None = None) -> None:
     """Runs the daemon until a signal ends it; raises UICIError where it cannot start."""
-    asyncio.run(Serving(loader, listen=listen).run())
+    asyncio.run(Serving(loader, listen=listen, proof=proof).run())
 
 
 __all__ = ["GRACE", "Serving", "listen_of", "serve", "tokens_of"]
