@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import rich_click as click
+import click
 
-from uici.cli import options
+from uici.cli import options, told
 
 _NOT_YET = (
     "approvals are not in this version yet: a request that needs one ends as needs_approval (exit status 5) and is "
@@ -24,7 +24,7 @@ def _done(said: Any, as_json: bool, text: str) -> int:
     return 0
 
 
-@click.command(short_help="Approve a request that waits.")
+@told.command(short_help="Approve a request that waits.")
 @click.argument("id")
 @options.config
 @options.server
@@ -37,7 +37,7 @@ def approve(id: str, config: str | None, server: str | None, as_json: bool) -> i
     raise click.ClickException(_NOT_YET)
 
 
-@click.command(short_help="Deny a request that waits.")
+@told.command(short_help="Deny a request that waits.")
 @click.argument("id")
 @options.config
 @options.server
@@ -50,7 +50,7 @@ def deny(id: str, config: str | None, server: str | None, as_json: bool) -> int:
     raise click.ClickException(_NOT_YET)
 
 
-@click.command(short_help="Stop a request.")
+@told.command(short_help="Stop a request.")
 @click.argument("id")
 @options.config
 @options.server
@@ -62,7 +62,7 @@ def cancel(id: str, config: str | None, server: str | None, as_json: bool) -> in
     return _done(door(config, server).cancel(id), as_json, f"cancelled {id}")
 
 
-@click.command(short_help="Stop all automation.")
+@told.command(short_help="Stop all automation.")
 @options.environment
 @options.config
 @options.server
@@ -77,7 +77,7 @@ def pause(environment: str | None, config: str | None, server: str | None, as_js
     return _done(door(config, server).pause(environment), as_json, f"paused: {environment or 'everywhere'}")
 
 
-@click.command(short_help="Let automation go on.")
+@told.command(short_help="Let automation go on.")
 @options.environment
 @options.config
 @options.server
@@ -89,7 +89,7 @@ def resume(environment: str | None, config: str | None, server: str | None, as_j
     return _done(door(config, server).resume(environment), as_json, f"resumed: {environment or 'everywhere'}")
 
 
-@click.command(short_help="Give an incident's target back to automation.")
+@told.command(short_help="Give an incident's target back to automation.")
 @click.argument("incident")
 @options.config
 @options.server

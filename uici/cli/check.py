@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import rich_click as click
+import click
 
-from uici.cli import options
+from uici.cli import options, told
 
 
-@click.command(short_help="Prove a catalog: every problem at once.")
+@told.command(short_help="Prove a catalog: every problem at once.")
 @click.argument("path", required=False, metavar="[PATH]")
 @click.option(
     "--format",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import rich_click as click
+import click
+
+from uici.cli import told
 
 _CURE = {
     "bash": 'eval "$(uici completion bash)"    # in ~/.bashrc',
@@ -11,7 +13,7 @@ _CURE = {
 }
 
 
-@click.command(short_help="Print shell completion for bash, zsh or fish.")
+@told.command(short_help="Print shell completion for bash, zsh or fish.")
 @click.argument("shell", type=click.Choice(sorted(_CURE)))
 def completion(shell: str) -> int:
     """Print shell completion for bash, zsh or fish.

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import rich_click as click
+import click
 
-from uici.cli import options
+from uici.cli import options, told
 from uici.model.errors import ConfigurationError, DaemonError, UICIError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Finding:
     message: str
 
 
-@click.command(short_help="Say what is wrong with this set-up.")
+@told.command(short_help="Say what is wrong with this set-up.")
 @options.config
 @options.server
 @options.as_json

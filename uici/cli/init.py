@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import rich_click as click
+import click
 
+from uici.cli import told
 from uici.model.errors import UICIError
 
 _FIRST = "# yaml-language-server: $schema=.schema/{name}.json\n"
 
 
-@click.command(short_help="Start a catalog in a folder.")
+@told.command(short_help="Start a catalog in a folder.")
 @click.argument("directory", metavar="DIR")
 @click.option("--full", is_flag=True, help="Copy the whole starter catalog instead of including it.")
 @click.option(

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import rich_click as click
+import click
 
-from uici.cli import options
+from uici.cli import options, told
 from uici.model.words import IncidentState
 
 
-@click.command(short_help="List what may be asked.")
+@told.command(short_help="List what may be asked.")
 @click.argument("name", required=False)
 @options.environment
 @options.config
@@ -70,7 +70,7 @@ def _operation(one: Mapping[str, Any]) -> None:
         )
 
 
-@click.command(short_help="List where operations run, and how each place does.")
+@told.command(short_help="List where operations run, and how each place does.")
 @options.config
 @options.server
 @options.as_json
@@ -100,7 +100,7 @@ def environments(config: str | None, server: str | None, as_json: bool) -> int:
     return 0
 
 
-@click.command(short_help="List incidents, or tell one: what happened and why.")
+@told.command(short_help="List incidents, or tell one: what happened and why.")
 @click.argument("id", required=False)
 @click.option(
     "--state",
@@ -153,7 +153,7 @@ def incidents(
     return 0
 
 
-@click.command(short_help="List what waits for approval.")
+@told.command(short_help="List what waits for approval.")
 @options.config
 @options.server
 @options.as_json

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import rich_click as click
+import click
 
-from uici.cli import options
+from uici.cli import options, told
 from uici.model.errors import UICIError
 
 
-@click.command(short_help="Say what an alert would lead to, without acting.")
+@told.command(short_help="Say what an alert would lead to, without acting.")
 @click.argument("alert", metavar="ALERT.json")
 @options.config
 @options.server

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import rich_click as click
+import click
 
-from uici.cli import options
+from uici.cli import options, told
 
 
-@click.command(short_help="Ask for one operation and see how it ends.")
+@told.command(short_help="Ask for one operation and see how it ends.")
 @click.argument("operation")
 @click.argument("parameters", nargs=-1, metavar="[NAME=VALUE]...")
 @options.environment

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import rich_click as click
+import click
 
-from uici.cli import options
+from uici.cli import options, told
 
 
-@click.command(short_help="Print the JSON Schema of a file, for editors.")
+@told.command(short_help="Print the JSON Schema of a file, for editors.")
 @click.argument("name", required=False)
 @click.option("--write", metavar="DIR", help="Write all of them into this folder, one file each.")
 @options.as_json

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import rich_click as click
+import click
 
-from uici.cli import options
+from uici.cli import options, told
 
 
-@click.command(short_help="Run the daemon.")
+@told.command(short_help="Run the daemon.")
 @options.config
 @click.option(
     "--listen", metavar="HOST:PORT", help="Instead of server.listen in platform.yml; port 0 takes a free one."

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import rich_click as click
+import click
 
 _COLOURS = {
     "done": "green",

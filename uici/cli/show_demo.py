@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import rich_click as click
+import click
+
+from uici.cli import told
 
 
-@click.command(short_help="Show a recovery on real services.")
+@told.command(short_help="Show a recovery on real services.")
 @click.option(
     "--environment",
     "-e",
