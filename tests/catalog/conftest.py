@@ -38,7 +38,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The class of the plugin's executor, installed."""
     monkeypatch.syspath_prepend(str(Path(__file__).parent / "plugin"))
     load.cache_clear()
-    from uici_fake import FakeExecutor
+    from uici_fake import FakeExecutor  # type: ignore[import-not-found]
 
     FakeExecutor.seen.clear()
     monkeypatch.setattr(FakeExecutor, "here", False)

@@ -155,6 +155,10 @@ def _inventory(scope: Scope, entry: Entry, inventory: Mapping[str, Any]) -> None
     name = inventory.get("from")
     if isinstance(name, str):
         scope.asks(entry, {"operation": name}, ("inventory",), {}, observe="an inventory", key="from")
+        dialect = entry.definition.get("dialect", entry.definition["executor"])
+        if name in scope.gathered.operations and dialect not in scope.gathered.translations.get(name, {}):
+            message = f"{name!r} has no translation for {dialect}"
+            entry.add("not-translated", message, "translate it, or list the services here", at=("inventory", "from"))
     services = inventory.get("services")
     for service, one in services.items() if isinstance(services, dict) else ():
         if isinstance(one, Mapping):
