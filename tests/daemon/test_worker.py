@@ -10,6 +10,7 @@ import pytest
 
 from tests.daemon.working import working
 from tests.engine.rehearsal import write_world
+from uici.catalog import UniversalConfigLoader
 from uici.daemon.storm import storm
 from uici.journal import Entry
 from uici.model import IncidentState, JournalError, Origin, Request, Result
@@ -416,3 +417,49 @@ async def test_a_storm_that_has_passed_ends(folder: Path) -> None:
         await work.one(ESCALATED)
         work.sleeper.flow()
         assert (await work.one(RESOLVED)).outcome == "inconclusive"
+
+
+async def test_a_service_that_dies_again_and_again_is_left_to_a_person(folder: Path) -> None:
+    write_world(folder / "world.json", {"web": FAILED})
+    async with working(folder) as work:
+        for count in range(3):
+            await work.post(work.alert(service="web"))
+            await work.one(WATCHING)
+            assert len(await work.journal.incidents()) == count + 1
+            await work.post(work.alert(service="web", resolved=True))
+            await work.one(RESOLVED)
+            work.advance(120)
+            work.change_world(services={"web": {**work.world["services"]["web"], **FAILED}})
+        await work.post(work.alert(service="web"))
+        assert (await work.one(ESCALATED)).reason == "brake"
+        assert len(work.effects) == 3
+
+
+async def test_an_alert_whose_environment_was_mended_is_healed_when_it_is_given_back(folder: Path) -> None:
+    write_world(folder / "world.json", {"web": FAILED})
+    async with working(folder) as work:
+        await work.post(work.alert(service="web", cluster="new"))
+        incident = await work.one(ESCALATED)
+        assert incident.reason == "unknown_environment"
+        mended = (folder / "catalog" / "environments.yml").read_text().replace('cluster=""', 'cluster=~"|new"')
+        (folder / "catalog" / "environments.yml").write_text(mended)
+        await work.infrastructure.replace(UniversalConfigLoader(folder / "catalog").load())
+        await work.infrastructure.reopen(incident.key, "human:anna")
+        work.worker.wake()
+        again = await work.one(WATCHING)
+        assert (again.id, again.environment) == (incident.id, "stage")
+        assert work.effects == ["Service.restart web"]
+
+
+async def test_old_matters_are_forgotten(folder: Path) -> None:
+    write_world(folder / "world.json", {"web": {}})
+    async with working(folder) as work:
+        await work.post(work.alert(service="web"))
+        await work.one(WATCHING)
+        await work.post(work.alert(service="web", resolved=True))
+        await work.one(RESOLVED)
+        work.advance(91 * 86400)
+        async with asyncio.timeout(10):
+            while await work.journal.incidents():
+                await work.journal.append(Entry(kind="started", data={}))
+        assert {one.kind for one in await work.journal.entries()} == {"started"}

@@ -58,7 +58,7 @@ def _moved(incident: Incident | None, step: dict[str, Any], confirm: bool) -> In
     if "alert" in step:
         alert = _alert(step["alert"])
         if incident is None or (incident.ended and not incidents.reopens(incident, alert)):
-            return incidents.opened("i", alert, now, environment="local", target=None, previous=incident)
+            return incidents.opened("i", alert, now, environment="local", target=None, previous=incident, settle=SETTLE)
         if incident.ended:
             return incidents.reopened(incident, alert, now)
         return incidents.joined(incident, alert, now, confirm=confirm)
@@ -154,3 +154,17 @@ def test_an_escalation_is_bounded_whatever_an_alert_says() -> None:
     data = incidents.escalation(incidents.escalated(incident, "brake", "m", BEGIN)).data
     assert len(data["title"]) <= 250
     assert len(data["message"]) <= 8000
+
+
+def test_an_incident_carries_a_bounded_number_of_alerts() -> None:
+    def one(number: int, resolved: bool = False) -> Alert:
+        return _alert({"f": str(number), "since": number, **({"until": number + 1} if resolved else {})})
+
+    incident = incidents.opened("i", one(0), BEGIN, environment="local", target=None)
+    for number in range(500):
+        incident = incidents.joined(incident, one(number), BEGIN)
+    assert len(incident.alerts) == incidents.ALERTS
+    incident = incidents.joined(incident, one(7, resolved=True), BEGIN)
+    incident = incidents.joined(incident, one(600), BEGIN)
+    assert len(incident.alerts) == incidents.ALERTS
+    assert incident.alerts[-1].fingerprint == "600"

@@ -16,6 +16,8 @@ from uici.model import IncidentState
 
 IDS = st.sampled_from(["a", "b", "c"])
 INCIDENTS = st.sampled_from(["i1", "i2", None])
+#: A request, and an escalation's id, belong to one incident or to none.
+OF = {"a": "i1", "b": "i2", "c": None}
 ENVIRONMENTS = st.sampled_from(["local", "prod", None])
 
 
@@ -35,12 +37,11 @@ HISTORY = st.lists(
             st.sampled_from(IncidentState),
             st.lists(IDS, max_size=2),
         ),
-        st.builds(samples.request, IDS, INCIDENTS, st.sampled_from([None, "a"])),
-        st.builds(samples.intent, IDS, INCIDENTS),
+        st.builds(lambda id, parent: samples.request(id, OF[id], parent), IDS, st.sampled_from([None, "a"])),
+        st.builds(lambda id: samples.intent(id, OF[id]), IDS),
         st.builds(
-            samples.result,
+            lambda id, **more: samples.result(id, incident=OF[id], **more),
             IDS,
-            incident=INCIDENTS,
             status=st.sampled_from(["done", "failed", "unverified", "in_doubt"]),
             verification=st.sampled_from([None, "recovered", "not_recovered", "inconclusive"]),
             seen=st.booleans(),
@@ -49,7 +50,7 @@ HISTORY = st.lists(
         st.builds(lambda key: Entry(kind="reopened", data={"key": key, "by": "human:x"}), IDS),
         st.builds(lambda where: Entry(kind="paused", data={"environment": where, "by": "human:x"}), ENVIRONMENTS),
         st.builds(lambda where: Entry(kind="resumed", data={"environment": where, "by": "human:x"}), ENVIRONMENTS),
-        st.builds(samples.escalation, IDS, INCIDENTS),
+        st.builds(lambda id: samples.escalation(id, OF[id]), IDS),
         st.builds(
             lambda id, next_at, attempt: Entry(
                 kind="delivery", data={"id": id, "ok": True, "message": "", "attempt": attempt, "next_at": next_at}

@@ -197,6 +197,18 @@ async def test_a_success_that_did_not_last_counts_as_one_that_did_not_help(tmp_p
         assert [one.verdict for one in await journal.attempts(since=0)] == ["not_recovered"]
 
 
+async def test_a_success_that_a_new_incident_follows_too_soon_did_not_help_either(tmp_path: Path) -> None:
+    async with opened(tmp_path / "j.db") as journal:
+        incident = samples.incident("i1", "k", "f1")
+        await journal.append(samples.entry(incident), samples.request("r", "i1"), samples.intent("r", incident="i1"))
+        await journal.append(samples.result("r", incident="i1", verification="recovered", seen=True))
+        await journal.append(samples.entry(dataclasses.replace(incident, state=IncidentState.RESOLVED)))
+        await journal.append(samples.entry(dataclasses.replace(incident, id="i2", previous="i1")))
+        assert [one.verdict for one in await journal.attempts(since=0)] == ["recovered"]
+        await journal.append(samples.entry(dataclasses.replace(incident, id="i3", previous="i1", reopened=1)))
+        assert [one.verdict for one in await journal.attempts(since=0)] == ["not_recovered"]
+
+
 async def test_an_undo_is_no_attempt(tmp_path: Path) -> None:
     async with opened(tmp_path / "j.db") as journal:
         await journal.append(samples.request("undo", None, parent="r"), samples.intent("undo"))

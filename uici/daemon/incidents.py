@@ -22,11 +22,14 @@ from uici.model import (
     Status,
     Try,
     Verification,
+    epoch,
     match_all,
     rfc3339,
 )
 from uici.planners import Conclusion, Verdict
 
+#: Alerts that one incident carries; each change of it writes them all.
+ALERTS = 100
 #: Seconds in which the incident of a dependency may still appear, before a person is told that it is down.
 DEPENDENCY_GRACE = 10.0
 _NOT_TRIED = frozenset({Status.REFUSED.value, Status.NEEDS_APPROVAL.value})
@@ -59,8 +62,15 @@ def opened(
     target: Resource | None,
     runbook: str | None = None,
     previous: Incident | None = None,
+    settle: float = 0.0,
 ) -> Incident:
-    """A new matter. ``previous``: the last incident of the same key, which has ended."""
+    """A new matter. ``previous``: the last incident of the same key, which has ended.
+
+    One that begins within ``settle`` seconds of a recovery shows that this did not last, and brakes count it so.
+    """
+    lasted = previous is None or previous.outcome != "recovered" or previous.ended_at is None
+    if previous is not None and previous.ended_at is not None and not lasted:
+        lasted = epoch(alert.starts_at) - epoch(previous.ended_at) > settle
     return Incident(
         id=id,
         key=key_of(alert, environment, target),
@@ -73,6 +83,7 @@ def opened(
         opened_at=rfc3339(now),
         changed_at=rfc3339(now),
         previous=previous.id if previous else None,
+        reopened=previous.reopened + 1 if previous and not lasted else 0,
     )
 
 
@@ -81,8 +92,25 @@ def reopens(last: Incident, alert: Alert) -> bool:
     return alert.firing and last.ended_at is not None and alert.starts_at <= last.ended_at
 
 
-def reopened(last: Incident, alert: Alert, now: float) -> Incident:
+def reopened(
+    last: Incident,
+    alert: Alert,
+    now: float,
+    *,
+    environment: str | None = None,
+    target: Resource | None = None,
+    runbook: str | None = None,
+) -> Incident:
+    """The same matter again. Its place is the one found now where none had been found before."""
     again = _with(last, alert)
+    if last.target is None:
+        again = replace(
+            again,
+            key=key_of(alert, environment, target),
+            environment=environment or last.environment,
+            target=target,
+            runbook=runbook or last.runbook,
+        )
     return replace(
         again,
         state=IncidentState.OPEN,
@@ -130,6 +158,11 @@ def _with(incident: Incident, alert: Alert) -> Incident:
     if alert == known:
         return incident
     others = tuple(one for one in incident.alerts if one.fingerprint != alert.fingerprint)
+    if len(others) >= ALERTS:
+        over = next((one for one in others if not one.firing), None)
+        if over is None:
+            return incident  # its entry in the journal is enough; what this is about is known
+        others = tuple(one for one in others if one is not over)
     return replace(incident, alerts=(*others, alert), started_at=min(incident.started_at, alert.starts_at))
 
 

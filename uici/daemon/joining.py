@@ -128,7 +128,9 @@ class Joining:
     def _begin(self, alert: Alert, place: Placed, now: float) -> Incident:
         last = place.last
         if last is not None and incidents.reopens(last, alert):
-            incident = incidents.reopened(last, alert, now)
+            incident = incidents.reopened(
+                last, alert, now, environment=place.environment, target=place.target, runbook=place.runbook
+            )
         else:
             incident = incidents.opened(
                 self._infrastructure.new_id(),
@@ -138,6 +140,7 @@ class Joining:
                 target=place.target,
                 runbook=place.runbook,
                 previous=last,
+                settle=self._infrastructure.catalog.platform.settle,
             )
         return incidents.escalated(incident, place.reason, place.message, now) if place.reason else incident
 

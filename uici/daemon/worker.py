@@ -18,6 +18,7 @@ from uici.daemon.logs import logger
 from uici.daemon.open_incidents import OpenIncidents
 from uici.daemon.prometheus import Prometheus
 from uici.engine.core import Sleep
+from uici.journal import Entry
 from uici.model import (
     Clock,
     ConfigurationError,
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 #: Seconds between two sweeps for waiting and orphaned work; a wake comes sooner.
 SWEEP = 5.0
+#: Seconds between two looks for what the journal need not keep any longer, and before the first.
+PRUNE, FIRST_PRUNE = 3600.0, 600.0
 _BEGIN = (IncidentState.OPEN, IncidentState.ACTING)
 
 
@@ -70,6 +73,7 @@ class Worker:
         self._known: set[str] = set()
         self._woken = asyncio.Event()
         self._stopping = False
+        self._prune_at = clock() + FIRST_PRUNE
         self._monitor: Prometheus | None = None
 
     # The loop
@@ -109,11 +113,37 @@ class Worker:
 
     async def _turn(self) -> None:
         for incident in await self._open.refresh(self._running):
-            if (given := incidents.given_back(incident, self._clock())) is not incident:
-                await self._open.save([given])
+            await self._give_back(incident)
         await self._joining.take()
         await self._look_at_watched()
         await self._begin()
+        await self._prune()
+
+    async def _give_back(self, incident: Incident) -> None:
+        given = incidents.given_back(incident, self._clock())
+        if given is incident:
+            return
+        if given.target is not None or given.ended:
+            await self._open.save([given])
+            return
+        # Its target was not found, or its environment: its alerts are taken in again, as the catalog is now.
+        again = [
+            Entry(
+                kind="alert", data={"alert": one.to_json(), "environment": incident.environment, "source": "reopened"}
+            )
+            for one in incident.firing
+        ]
+        await self._open.save([incidents.ended(incident, "inconclusive", self._clock())], *again)
+
+    async def _prune(self) -> None:
+        """Forgets ended matters that are older than the journal keeps."""
+        now = self._clock()
+        if now < self._prune_at:
+            return
+        self._prune_at = now + PRUNE
+        gone = await self._infrastructure.journal.prune(now - self._infrastructure.catalog.platform.keep)
+        if gone:
+            self._log.info("old entries were deleted from the journal", entries=gone)
 
     async def _rest(self) -> None:
         times = [
@@ -255,7 +285,8 @@ class Worker:
         if runbook is None:
             message = f"no runbook matches {alert.name}"
             return Conclusion(verdict=Verdict.ESCALATE, reason=Reason.NOT_OFFERED, message=message)
-        start = incidents.next_step(incident, catalog.operations)
+        known = incident.runbook == runbook.name
+        start = incidents.next_step(incident, catalog.operations) if known else 0
         verified = incident.reason == Reason.VERIFICATION.value
         acting = incidents.acting(incident, runbook.name, self._clock())
         await self._open.save([acting])

@@ -4,6 +4,8 @@
 makes ``rebuild`` give the same. It must not decide anything, nor read the clock.
 """
 
+# ruff: noqa: S608 - statements are put together of names in this file alone; values are always bound.
+
 from __future__ import annotations
 
 import json
@@ -16,13 +18,17 @@ from uici.model import IncidentState, Status, Verification
 APPLICATION_ID = 0x55494349  # "UICI"; `file journal.db` shows it
 VERSION = 1
 
-ENTRIES = """
+# Kinds that are few and hold until something else is said; a partial index finds them, at no cost to the others.
+_LASTING = "kind IN ('closed', 'reopened', 'paused', 'resumed', 'escalation', 'delivery')"
+
+ENTRIES = f"""
 CREATE TABLE entries (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, kind TEXT NOT NULL,
     incident TEXT, request TEXT, data TEXT NOT NULL
 );
 CREATE INDEX entries_incident ON entries (incident) WHERE incident IS NOT NULL;
 CREATE INDEX entries_request ON entries (request) WHERE request IS NOT NULL;
+CREATE INDEX entries_lasting ON entries (kind) WHERE {_LASTING};
 """
 
 # A derived row holds what is searched by, and the seq of the entry that has the rest.
@@ -82,7 +88,7 @@ Row = tuple[int, float, str, str | None, str | None, Mapping[str, Any]]
 """seq, at, kind, incident, request, data."""
 
 _VALUES = "(?, ?, ?, ?, ?, ?)"
-_INSERTS = tuple((many, "INSERT INTO entries VALUES " + ", ".join([_VALUES] * many)) for many in (64, 8, 1))  # noqa: S608
+_INSERTS = tuple((many, "INSERT INTO entries VALUES " + ", ".join([_VALUES] * many)) for many in (64, 8, 1))
 
 
 def insert(connection: sqlite3.Connection, rows: Sequence[tuple[int, float, str, str | None, str | None, str]]) -> None:
@@ -179,11 +185,14 @@ def _joined(data: Mapping[str, Any]) -> list[int]:
 def _incident(connection: sqlite3.Connection, seq: int, data: Mapping[str, Any]) -> None:
     state = data["state"]
     before = connection.execute("SELECT state FROM incidents WHERE id = ?", (data["id"],)).fetchone()
-    if before and before[0] in _OVER and state in _AGAIN:
-        # A success that did not last is none: brakes and history count it as an attempt that did not help.
+    # A success that did not last is none: brakes and history count it as an attempt that did not help.
+    failed = data["id"] if before and before[0] in _OVER and state in _AGAIN else None
+    if before is None and data["reopened"]:
+        failed = data["previous"]
+    if failed is not None:
         connection.execute(
             "UPDATE attempts SET verdict = 'not_recovered' WHERE incident = ? AND verdict IN ('recovered', 'done')",
-            (data["id"],),
+            (failed,),
         )
     connection.execute(
         "INSERT INTO incidents VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
@@ -219,7 +228,7 @@ def _verdict(data: Mapping[str, Any]) -> str:
 def rebuild(connection: sqlite3.Connection, decode: Any) -> None:
     """Derived tables anew, within the caller's transaction. ``decode``: JSON text -> data."""
     for table in TABLES:
-        connection.execute(f"DELETE FROM {table}")  # noqa: S608  (names of our own)
+        connection.execute(f"DELETE FROM {table}")
     for seq, at, kind, incident, request, data in connection.execute(
         "SELECT seq, at, kind, incident, request, data FROM entries ORDER BY seq"
     ):
@@ -233,6 +242,7 @@ def prune(connection: sqlite3.Connection, older_than: float) -> int:
     waiting alerts and undelivered escalations, each with the entries that a rebuild needs.
     """
     run = connection.execute
+    last = _last_before(connection, older_than)
     run("CREATE TEMP TABLE IF NOT EXISTS gone (seq INTEGER PRIMARY KEY)")
     run("DELETE FROM temp.gone")
     run("CREATE TEMP TABLE IF NOT EXISTS gone_incidents (id TEXT PRIMARY KEY)")
@@ -249,39 +259,37 @@ def prune(connection: sqlite3.Connection, older_than: float) -> int:
     run(
         "INSERT OR IGNORE INTO gone SELECT e.seq FROM entries e JOIN results r ON r.request = e.request "
         "JOIN entries x ON x.seq = r.seq LEFT JOIN commands c ON c.request = e.request "
-        "WHERE x.at < ? AND (c.ended IS NULL OR c.ended = 1) "
+        "WHERE r.seq <= ? AND x.at < ? AND (c.ended IS NULL OR c.ended = 1) "
         "AND (coalesce(r.incident, c.incident) IS NULL OR coalesce(r.incident, c.incident) IN (SELECT id FROM gone_incidents) "
         "OR coalesce(r.incident, c.incident) NOT IN (SELECT id FROM incidents))",
-        (older_than,),
+        (last, older_than),
     )
     run(
-        "INSERT OR IGNORE INTO gone SELECT seq FROM entries WHERE at < ? AND incident IS NULL AND request IS NULL "
+        "INSERT OR IGNORE INTO gone SELECT seq FROM entries WHERE seq <= ? AND at < ? AND incident IS NULL AND request IS NULL "
         "AND kind IN ('started', 'stopped', 'catalog', 'alert_refused', 'joined', 'paused', 'resumed', 'closed', "
         "'reopened', 'escalation', 'delivery')",
-        (older_than,),
+        (last, older_than),
     )
     run(
-        "INSERT OR IGNORE INTO gone SELECT json_extract(e.data, '$.alert') FROM entries e "
-        "JOIN gone g ON g.seq = e.seq WHERE e.kind = 'joined'"
-    )
-    run(
-        "INSERT OR IGNORE INTO gone SELECT m.value FROM entries e JOIN gone g ON g.seq = e.seq, "
-        "json_each(e.data, '$.more') m WHERE e.kind = 'joined'"
+        "INSERT OR IGNORE INTO gone SELECT seq FROM entries WHERE kind = 'alert' AND seq IN ("
+        "SELECT json_extract(e.data, '$.alert') FROM gone g JOIN entries e ON e.seq = g.seq WHERE e.kind = 'joined' "
+        "UNION ALL SELECT m.value FROM gone g JOIN entries e ON e.seq = g.seq, json_each(e.data, '$.more') m "
+        "WHERE e.kind = 'joined')"
     )
     # What still holds stays.
+    lasting = f"SELECT e.seq FROM entries e JOIN {{}} WHERE e.{_LASTING} AND e.kind IN {{}} AND {{}}"
     run(
-        "DELETE FROM gone WHERE seq IN (SELECT e.seq FROM entries e JOIN closed c "
-        "ON c.key = json_extract(e.data, '$.key') WHERE e.kind IN ('closed', 'reopened'))"
+        "DELETE FROM gone WHERE seq IN ("
+        + lasting.format("closed c ON c.key = json_extract(e.data, '$.key')", "('closed', 'reopened')", "1")
+        + ")"
     )
-    run(
-        "DELETE FROM gone WHERE seq IN (SELECT e.seq FROM entries e JOIN paused p "
-        "ON p.environment = coalesce(json_extract(e.data, '$.environment'), '') WHERE e.kind IN ('paused', 'resumed'))"
-    )
-    run(
-        "DELETE FROM gone WHERE seq IN (SELECT e.seq FROM entries e JOIN outbox o ON o.id = json_extract(e.data, '$.id') "
-        "JOIN entries x ON x.seq = o.seq WHERE e.kind IN ('escalation', 'delivery') "
-        "AND (o.next_at IS NOT NULL OR x.seq NOT IN (SELECT seq FROM gone)))"
-    )
+    paused = "paused p ON p.environment = coalesce(json_extract(e.data, '$.environment'), '')"
+    run("DELETE FROM gone WHERE seq IN (" + lasting.format(paused, "('paused', 'resumed')", "1") + ")")
+    # An escalation goes with all that was said of it, or not at all.
+    outbox, kinds = "outbox o ON o.id = json_extract(e.data, '$.id')", "('escalation', 'delivery')"
+    goes = "o.next_at IS NULL AND o.seq IN (SELECT seq FROM gone)"
+    run("DELETE FROM gone WHERE seq IN (" + lasting.format(outbox, kinds, f"NOT ({goes})") + ")")
+    run("INSERT OR IGNORE INTO gone " + lasting.format(outbox, kinds, goes))
     run("DELETE FROM gone WHERE seq IN (SELECT seq FROM waiting_alerts)")
     # Derived rows whose entry goes.
     run("DELETE FROM fingerprints WHERE incident IN (SELECT id FROM gone_incidents)")
@@ -291,3 +299,13 @@ def prune(connection: sqlite3.Connection, older_than: float) -> int:
     run("DELETE FROM results WHERE seq IN (SELECT seq FROM gone)")
     run("DELETE FROM outbox WHERE seq IN (SELECT seq FROM gone)")
     return run("DELETE FROM entries WHERE seq IN (SELECT seq FROM gone)").rowcount
+
+
+def _last_before(connection: sqlite3.Connection, at: float) -> int:
+    """About the last seq that was written before then, found without reading all; the clock may have been set back."""
+    low, high = 0, int(connection.execute("SELECT coalesce(max(seq), 0) FROM entries").fetchone()[0])
+    while low < high:
+        middle = (low + high + 1) // 2
+        row = connection.execute("SELECT at FROM entries WHERE seq >= ? ORDER BY seq LIMIT 1", (middle,)).fetchone()
+        low, high = (middle, high) if row is not None and row[0] < at else (low, middle - 1)
+    return low
