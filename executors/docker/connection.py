@@ -42,6 +42,7 @@ class Exchange:
         self.sending = False
         self.expired = False
         self._open: list[_Tracked] = []
+        self._streams: list[Any] = []
 
     def remaining(self) -> float:
         """Seconds until the deadline; never quite nothing, because 0 means "do not block" to a socket."""
@@ -60,7 +61,15 @@ class Exchange:
                 with contextlib.suppress(OSError):
                     sock.shutdown(socket.SHUT_RDWR)
 
+    def streams(self, response: Any) -> None:
+        self._streams.append(response)
+
     def ends(self) -> None:
+        """Nothing of it stays open: docker-py leaves a stream that was not read to its end to the garbage collector."""
+        for response in self._streams:
+            with contextlib.suppress(OSError, urllib3.exceptions.HTTPError):
+                response.close()
+        self._streams.clear()
         for connection in self._open:
             if connection.exchange is self:
                 connection.exchange = None
@@ -143,16 +152,18 @@ class _UnixPool(UnixHTTPConnectionPool):
 class _Adapter(HTTPAdapter):
     """Gives each request what is left of its exchange's time, and notes what came of one that changes."""
 
-    def send(self, request: Any, *given: Any, **options: Any) -> Any:
+    def send(self, request: Any, stream: bool = False, *given: Any, **options: Any) -> Any:
         exchange = _current()
         exchange.sending = False
         changes = request.method not in SAFE
         try:
-            response = super().send(request, *given, **{**options, "timeout": exchange.remaining()})
+            response = super().send(request, stream, *given, **{**options, "timeout": exchange.remaining()})
         except BaseException:
             exchange.changed |= changes and exchange.sending
             raise
         exchange.changed |= changes and not 400 <= response.status_code < 500
+        if stream:
+            exchange.streams(response)
         return response
 
 

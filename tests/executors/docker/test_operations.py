@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from tests.engines.docker import IMAGE, Docker
-from uici.catalog import UniversalConfigLoader
+from uici.catalog import Catalog, UniversalConfigLoader
 from uici.engine import UniversalInfrastructureInterface
 from uici.executor import Facts
 from uici.journal import open_journal
@@ -36,23 +36,26 @@ class Place:
         return await self.interface.execute(request, Origin("human", "anna"))
 
 
-@pytest.fixture
-async def place(docker: Docker, tmp_path: Path) -> AsyncIterator[Place]:
-    folder = tmp_path / "catalog"
+@pytest.fixture(scope="module")
+def catalog(shared: Docker, tmp_path_factory: pytest.TempPathFactory) -> Catalog:
+    folder = tmp_path_factory.mktemp("docker") / "catalog"
     shutil.copytree(STARTER, folder)
-    environment = {"executor": "docker", "settings": docker.settings, "autonomy": "change"}
+    environment = {"executor": "docker", "settings": shared.settings, "autonomy": "change"}
     services = {"probed": {"probe": "http://127.0.0.1:9/"}}
     document = {"version": 1, "environments": {"docker": {**environment, "inventory": {"services": services}}}}
     (folder / "environments.yml").write_text(yaml.safe_dump(document))
+    return UniversalConfigLoader(folder).load()
+
+
+@pytest.fixture
+async def place(docker: Docker, catalog: Catalog, tmp_path: Path) -> AsyncIterator[Place]:
     journal = await open_journal(f"sqlite:///{tmp_path}/journal.db")
-    catalog = UniversalConfigLoader(folder).load()
-    facts = Facts(pids=(4711,), hostname="elsewhere")
     # Time runs ten times as fast for the engine, so that `stable_for` costs little.
     begin = time.time()
     interface = UniversalInfrastructureInterface(
         catalog,
         journal,
-        facts=facts,
+        facts=Facts(pids=(4711,), hostname="elsewhere"),
         clock=lambda: begin + (time.time() - begin) * 10,
         sleep=lambda seconds: asyncio.sleep(seconds / 10),
     )

@@ -1,0 +1,102 @@
+"""What goes on by itself: lines of a log with a cursor, and events that wake whoever waits."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from tests.engines.docker import Docker
+from tests.executors.docker.conftest import call, opened
+from uici.executor import Executor, Line, Target
+from uici.model import UnreachableError
+
+pytestmark = pytest.mark.engine("docker")
+
+
+def followers() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name == "uici-docker-follower"]
+
+
+async def test_lines_and_where_to_go_on(docker: Docker, executor: Executor) -> None:
+    docker.run("web", ["sh", "-c", "for i in 1 2 3; do echo line $i; done"]).wait()
+    [web] = await executor.locate(Target(kind="service", name="web"))
+    lines = [line async for line in executor.stream(call("Container.logs", web))]
+    assert [line.text for line in lines] == ["line 1", "line 2", "line 3"]
+    assert {line.source for line in lines} == {"web"}
+    assert sorted(line.cursor for line in lines) == [line.cursor for line in lines]
+
+
+async def test_following_ends_with_its_reader(docker: Docker, executor: Executor) -> None:
+    docker.run("web", ["sh", "-c", "trap 'exit 0' TERM; i=0; while :; do echo $i; i=$((i+1)); sleep 0.05; done"])
+    [web] = await executor.locate(Target(kind="service", name="web"))
+    seen: list[Line] = []
+    lines = executor.stream(call("Container.logs", web, follow=True))
+    async for line in lines:
+        seen.append(line)
+        if len(seen) == 3:
+            break
+    await lines.aclose()  # type: ignore[attr-defined]
+    assert [line.text for line in seen] == ["0", "1", "2"]
+    async with asyncio.timeout(10):
+        while followers():
+            await asyncio.sleep(0.01)
+
+
+async def test_events_of_a_container_and_of_its_successor(docker: Docker, executor: Executor) -> None:
+    docker.run("web")
+    docker.run("other")
+    [web] = await executor.locate(Target(kind="service", name="web"))
+    changes = executor.watch([web])
+    waiting = asyncio.ensure_future(anext(changes))
+    async with asyncio.timeout(20):
+        while not waiting.done():  # the subscription has no sign of its own; what happens before it is not seen
+            docker.client.api.pause("other")
+            docker.client.api.unpause("other")
+            docker.client.api.pause("web")
+            docker.client.api.unpause("web")
+            await asyncio.sleep(0.02)
+    assert (await waiting).resource == web
+    docker.client.api.remove_container("web", force=True)
+    docker.create("web")
+    async with asyncio.timeout(10):
+        async for change in changes:
+            if change.what == "create":  # another container of the same name: the same service
+                assert change.resource == web
+                break
+    await changes.aclose()  # type: ignore[attr-defined]
+
+
+async def test_events_of_a_compose_service(docker: Docker, executor: Executor) -> None:
+    labels = {"com.docker.compose.project": "shop", "com.docker.compose.service": "cart"}
+    docker.run("shop-cart-1", labels=labels)
+    docker.run("shop-cart-2", labels=labels)
+    [cart] = await executor.locate(Target(kind="service", name="cart"))
+    changes = executor.watch([cart])
+    waiting = asyncio.ensure_future(anext(changes))
+    async with asyncio.timeout(20):
+        while not waiting.done():
+            docker.client.api.pause("shop-cart-2")
+            docker.client.api.unpause("shop-cart-2")
+            await asyncio.sleep(0.02)
+    assert (await waiting).resource == cart
+    await changes.aclose()  # type: ignore[attr-defined]
+
+
+async def test_an_engine_that_goes_away_ends_the_watch(private: Docker) -> None:
+    private.run("web")
+    executor = await opened(private.settings)
+    [web] = await executor.locate(Target(kind="service", name="web"))
+    changes = executor.watch([web])
+    waiting = asyncio.ensure_future(anext(changes))
+    async with asyncio.timeout(20):
+        while not waiting.done():
+            private.client.api.pause("web")
+            private.client.api.unpause("web")
+            await asyncio.sleep(0.02)
+    private.kill()
+    with pytest.raises((UnreachableError, StopAsyncIteration)):
+        while True:
+            await anext(changes)
+    await executor.close()
