@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -77,14 +78,14 @@ def test_start_work_and_stop(catalog: Callable[..., Path], tmp_path: Path) -> No
         one.line("ready")
         assert _post(listening["address"], payload(alert(service="nobody"))) == 200
         assert one.line("incident")["incident"]
-        socket = Path(listening["socket"])
-        assert stat.S_IMODE(socket.stat().st_mode) == 0o600
-        said = Client(socket).get("api/v1/status")
+        local = Path(listening["socket"])
+        assert stat.S_IMODE(local.stat().st_mode) == 0o600
+        said = Client(local).get("api/v1/status")
         assert said["pid"] == one.popen.pid
         assert said["caller"]["person"] is True
         assert "approve" not in said["caller"]["may"]
         assert one.end() == 0
-        assert not socket.exists()
+        assert not local.exists()
     with process(catalog()) as again:
         again.line("ready")
         kinds = [entry["kind"] for entry in _entries(Path(again.lines[0]["socket"]))]
@@ -92,10 +93,10 @@ def test_start_work_and_stop(catalog: Callable[..., Path], tmp_path: Path) -> No
         assert kinds.count("stopped") == 1
 
 
-def _entries(socket: Path) -> list[dict[str, Any]]:
+def _entries(local: Path) -> list[dict[str, Any]]:
     found = []
     size = None
-    for entry in Client(socket).events(after=0):
+    for entry in Client(local).events(after=0):
         if entry is None:
             if size is not None:
                 break
@@ -227,14 +228,14 @@ def test_a_restart_that_runs_is_finished_before_the_stop(catalog: Callable[..., 
 def test_a_killed_daemon_leaves_a_socket_that_the_next_one_takes(catalog: Callable[..., Path]) -> None:
     folder = catalog()
     with process(folder) as one:
-        socket = Path(one.line("listening")["socket"])
+        local = Path(one.line("listening")["socket"])
         one.line("ready")
         os.kill(one.popen.pid, signal.SIGKILL)
         one.popen.wait(20)
-        assert socket.exists()
+        assert local.exists()
     with process(folder) as again:
         again.line("ready")
-        assert Client(socket).get("api/v1/status")["pid"] == again.popen.pid
+        assert Client(local).get("api/v1/status")["pid"] == again.popen.pid
         assert again.end() == 0
 
 
@@ -262,3 +263,29 @@ def test_no_secret_is_ever_logged(catalog: Callable[..., Path], monkeypatch: pyt
         one.end()
         assert [line["status"] for line in one.lines if line["event"] == "refused"] == [403, 401]
         assert "s3cr3t" not in json.dumps(one.lines)
+
+
+def _resident(pid: int) -> int:
+    """Bytes."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.parametrize("length", ["Content-Length: 52428800", "Transfer-Encoding: chunked"])
+def test_a_body_of_fifty_megabytes_costs_no_memory(catalog: Callable[..., Path], length: str) -> None:
+    with process(catalog()) as one:
+        host, _, port = one.line("listening")["address"].removeprefix("http://").rpartition(":")
+        one.line("ready")
+        before = _resident(one.popen.pid)
+        chunked = length.startswith("Transfer")
+        part = (b"10000\r\n" if chunked else b"") + b" " * 0x10000 + (b"\r\n" if chunked else b"")
+        for _ in range(4):
+            head = f"POST /webhooks/alertmanager HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{length}\r\n\r\n"
+            with socket.create_connection((host, int(port)), timeout=20) as connection:
+                connection.sendall(head.encode())
+                with contextlib.suppress(ConnectionError):
+                    for _ in range(800):
+                        connection.sendall(part)
+        refused = one.line("refused")
+        assert (refused["status"], refused["code"]) == (413, "too_large")
+        assert _resident(one.popen.pid) - before < 8 * 1024 * 1024
+        assert one.end() == 0
