@@ -28,7 +28,7 @@ def place() -> Iterator[Supervisord]:
         "solo": STAYS,
         "talks": "/bin/sh -c 'echo out; printf \"\\\\033[31mred\\\\377\\\\n\"; echo bad >&2; sleep 600'",
         "idle": {"command": STAYS, "autostart": "false"},
-        "dies": {"command": "/bin/false", "startsecs": 1, "startretries": 0, "autostart": "false"},
+        "dies": {"command": "/bin/false", "startsecs": 10, "startretries": 0, "autostart": "false"},
         "lost": {"command": "/no/such/program", "autostart": "false"},
     }
     with supervisord(programs, groups={"shop": "web,db"}, port=free_port()) as one:
@@ -128,7 +128,7 @@ async def test_outcomes_say_what_they_prove(place: Supervisord) -> None:
         assert bad.errors[0] == "BAD_SIGNAL"
         # It was started, so it is not rejected; that it ended at once is for verify to see.
         assert await executor.run(call("supervisor.startProcess", name="dies:dies", wait=True)) == Done(answer=False)
-        assert place.info("dies")["statename"] == "FATAL"
+        place.wait("dies", "FATAL")
 
 
 async def test_arguments_that_the_sdk_does_not_take_are_never_sent(place: Supervisord) -> None:

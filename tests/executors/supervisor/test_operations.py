@@ -50,7 +50,7 @@ async def infrastructure(tmp_path_factory: pytest.TempPathFactory) -> AsyncItera
         "solo": "/bin/sh -c 'echo error: connection refused by db; exec sleep 600'",
         "ill": STAYS,
         "idle": {"command": STAYS, "autostart": "false"},
-        "dies": {"command": "/bin/false", "startsecs": 1, "startretries": 0, "autostart": "false"},
+        "dies": {"command": "/bin/false", "startsecs": 10, "startretries": 0, "autostart": "false"},
     }
     with supervisord(programs, groups={"shop": "web,db"}) as one:
         async with uici.connect(catalog(tmp_path_factory.mktemp("catalog"), one.url)) as opened:
