@@ -143,10 +143,11 @@ def _daemon(config: str | None, server: str | None, catalog: Catalog | None) -> 
 
 
 def _journal(catalog: Catalog) -> Iterator[Finding]:
+    from uici.catalog import secrets
     from uici.cli.door import Own
     from uici.journal.location import path_of
 
-    path = Path(path_of(catalog.platform.journal_url))
+    path = Path(path_of(str(secrets(catalog.platform.journal_url))))
     place = path.parent
     while not place.exists():
         place = place.parent

@@ -249,9 +249,10 @@ class Own:
 
     def _with_journal(self, work: Callable[[Any], Awaitable[T]]) -> T:
         async def all_of_it() -> T:
+            from uici.catalog import secrets
             from uici.journal import open_journal
 
-            journal = await open_journal(self.catalog.platform.journal_url)
+            journal = await open_journal(str(secrets(self.catalog.platform.journal_url)))
             try:
                 return await work(journal)
             finally:

@@ -44,6 +44,7 @@ def local_socket(config: str | None) -> Path | None:
 
 def journal_url(catalog: Path) -> str:
     """``journal.url`` of platform.yml (or of the folder ``platform``), read without checking anything else."""
+    from uici.catalog.secrets import secrets
     from uici.catalog.source import read
 
     single, folder = catalog / "platform.yml", catalog / "platform"
@@ -54,5 +55,5 @@ def journal_url(catalog: Path) -> str:
         journal = data.get("journal") if isinstance(data, dict) else None
         url = journal.get("url") if isinstance(journal, dict) else None
         if isinstance(url, str):
-            return url
+            return str(secrets(url))
     return ""

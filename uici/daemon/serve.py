@@ -94,15 +94,17 @@ class Serving:
         platform, known = catalog.platform, tokens_of(catalog.platform)
         escalate_to = [str(one) for one in secrets(list(platform.escalate_to))]
         host, port = listen_of(platform, known, self._listen)
-        opened = await open_journal(platform.journal_url)
+        url = str(secrets(platform.journal_url))
+        opened = await open_journal(url)
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(opened.close)
-            await self._live(stack, opened, catalog, known, escalate_to, host, port)
+            await self._live(stack, opened, url, catalog, known, escalate_to, host, port)
 
     async def _live(
         self,
         stack: contextlib.AsyncExitStack,
         opened: Journal,
+        url: str,
         catalog: Catalog,
         known: Tokens,
         escalate_to: list[str],
@@ -120,7 +122,7 @@ class Serving:
                 outbox.wake()
 
         journal, watch = watched(opened, seen, counts.append.observe)
-        database = path_of(catalog.platform.journal_url)
+        database = path_of(url)
         local = socket_of(database)
         tcp = _tcp(host, port)
         stack.callback(tcp.close)
