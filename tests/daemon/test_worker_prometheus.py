@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
 from tests import engines
+from tests.daemon.working import LIMIT, working
+from tests.engine.rehearsal import write_world
 from tests.engines.prometheus import prometheus
 from uici.daemon.prometheus import Prometheus, expression_of, selectors
-from uici.model import Alert, rfc3339
+from uici.model import Alert, IncidentState, rfc3339
 
 #: When the history begins, seconds since the epoch.
 BEGIN = (time.time() - 4 * 3600) // 60 * 60
@@ -31,15 +35,15 @@ groups:
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """web is down for 10 minutes, then up for 40, then nothing is heard of it; api is down throughout."""
+    """web is down for 10 minutes, then up for 40, then nothing is heard of it; api is down throughout; short is up for a minute."""
     if missing := engines.availability("prometheus").missing:
         pytest.skip(f"prometheus: {missing}")
     folder = tmp_path_factory.mktemp("prometheus")
     lines = ["# TYPE service_up gauge"]
-    for service, fell in (("web", 600), ("api", 10**9)):
+    for service, rose, ends in (("web", 600, 3000), ("api", 10**9, 3000), ("short", 600, 660)):
         lines += [
-            f'service_up{{job="shop",service="{service}"}} {int(at >= fell)} {BEGIN + at:.3f}'
-            for at in range(0, 3000, 15)
+            f'service_up{{job="shop",service="{service}"}} {int(at >= rose)} {BEGIN + at:.3f}'
+            for at in range(0, ends, 15)
         ]
     (folder / "history").write_text("\n".join([*lines, "# EOF", ""]))
     (folder / "rules.yml").write_text(RULES)
@@ -117,3 +121,45 @@ def test_an_alerts_own_link_tells_its_expression() -> None:
 )
 def test_the_selectors_of_an_expression(expression: str, read: list[str]) -> None:
     assert selectors(expression) == read
+
+
+LASTS = [
+    ("web", 520, "recovered", "its expression stayed empty with fresh samples"),
+    ("short", 520, "inconclusive", "its series end while it is watched"),
+    ("api", 520, "inconclusive", "its alert is resolved, its expression is not empty"),
+]
+
+
+@pytest.mark.parametrize(("service", "after", "outcome", "why"), LASTS, ids=[one[3] for one in LASTS])
+async def test_a_recovery_counts_when_the_prometheus_confirms_it(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, service: str, after: float, outcome: str, why: str
+) -> None:
+    monkeypatch.setenv("REHEARSAL_WORLD", str(tmp_path / "world.json"))
+    write_world(tmp_path / "world.json", {service: {"state": "failed"}})
+    asked, ask = asyncio.Event(), Prometheus.stayed_empty
+
+    async def noted(self: Prometheus, alert: Alert) -> bool | None:
+        try:
+            return await ask(self, alert)
+        finally:
+            asked.set()
+
+    monkeypatch.setattr(Prometheus, "stayed_empty", noted)
+    async with working(tmp_path, prometheus=url, now=BEGIN + after) as work:
+        await work.post(work.alert(service=service, job="shop"))
+        await work.one(IncidentState.WATCHING)
+        work.advance(90)
+        await work.post(work.alert(service=service, job="shop", resolved=True))
+        await work.joined(2)
+        (incident,) = await work.journal.incidents()
+        assert (incident.state, incident.firing) == (IncidentState.WATCHING, ())
+        over = asyncio.create_task(work.one(IncidentState.RESOLVED))
+        while not over.done():
+            told = asyncio.create_task(asked.wait())
+            await asyncio.wait([over, told], return_when=asyncio.FIRST_COMPLETED, timeout=LIMIT)
+            told.cancel()
+            asked.clear()
+            work.advance(6)
+        incident = await over
+        assert incident.outcome == outcome
+        assert work.effects == [f"Service.restart {service}"]

@@ -125,14 +125,23 @@ class Dying:
 
 @contextlib.asynccontextmanager
 async def working(
-    folder: Path, *, run: bool = True, dies: Callable[[Journal], Journal] | None = None
+    folder: Path,
+    *,
+    run: bool = True,
+    dies: Callable[[Journal], Journal] | None = None,
+    prometheus: str = "",
+    now: float = 0,
 ) -> AsyncIterator[Working]:
     """Engine and worker over ``folder``; entering it again is a restart of the daemon."""
     catalog = folder / "catalog"
     if not catalog.exists():
         shutil.copytree(CATALOG, catalog)
         shutil.copytree(HERE / "worker_catalog", catalog, dirs_exist_ok=True)
+    if prometheus:
+        with (catalog / "platform.yml").open("a") as platform:
+            platform.write(f"monitoring: {{prometheus: {prometheus}}}\n")
     time = Time()
+    time.now = now or time.now
     loaded = UniversalConfigLoader(catalog).load()
     journal = await open_journal(f"sqlite:///{folder}/journal.db", clock=time.clock)
     used = dies(journal) if dies else journal
