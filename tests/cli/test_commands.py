@@ -337,3 +337,15 @@ def test_what_strangers_say_cannot_move_the_cursor() -> None:
     from uici.cli.show import clean
 
     assert clean("a\x1b[2Jb\x07\r\nc\u202e") == "a\ufffd[2Jb\ufffd  c\ufffd"
+
+
+def test_the_journal_may_be_named_by_the_environment(uici: Uici, catalog: Path, tmp_path: Path) -> None:
+    platform = json.loads((catalog / "platform.yml").read_text())
+    platform["journal"]["url"] = "${env:TEST_JOURNAL}"
+    (catalog / "platform.yml").write_text(json.dumps(platform))
+    environ = {"TEST_JOURNAL": f"sqlite:///{tmp_path}/named.db"}
+    said = uici("run", "list_services", "--config", str(catalog), environ=environ)
+    assert said.returncode == 0, said.stderr
+    assert (tmp_path / "named.db").exists()
+    said = uici("run", "list_services", "--config", str(catalog))
+    assert (said.returncode, "TEST_JOURNAL" in said.stderr) == (2, True)

@@ -11,11 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from tests.daemon.place import TOKENS, Door, alert, payload, serving
 from uici.catalog import UniversalConfigLoader
+from uici.daemon.routes import Route
 from uici.daemon.serve import Serving
+from uici.daemon.server import Daemon, application
 from uici.daemon.table import ROUTES
+from uici.daemon.tokens import Caller
 from uici.model import ConfigurationError
 
 HOOK = "/webhooks/alertmanager"
@@ -260,3 +265,14 @@ async def test_refusals_are_counted_by_door_and_code(guarded: Door) -> None:
     assert b'uici_http_refusals_total{door="post_alertmanager",code="permission"} 1' in text
     assert b'uici_http_refusals_total{door="none",code="not_found"} 1' in text
     assert b'uici_http_responses_total{door="post_alertmanager",status="403"} 1' in text
+
+
+async def test_an_error_of_our_own_is_500_and_says_nothing_of_itself(door: Door) -> None:
+    async def broken(daemon: Daemon, request: web.Request, caller: Caller) -> web.StreamResponse:
+        raise ZeroDivisionError("the secret inside")
+
+    app = application(door.daemon, [Route(method="GET", path="/broken", handler=broken, summary="Breaks.")])
+    async with TestServer(app) as server, door.session.get(server.make_url("/broken")) as response:
+        said = await response.json(content_type="application/problem+json")
+        assert (response.status, said["code"]) == (500, "internal")
+        assert "secret" not in json.dumps(said)

@@ -289,3 +289,25 @@ def test_a_body_of_fifty_megabytes_costs_no_memory(catalog: Callable[..., Path],
         assert (refused["status"], refused["code"]) == (413, "too_large")
         assert _resident(one.popen.pid) - before < 8 * 1024 * 1024
         assert one.end() == 0
+
+
+def test_a_second_signal_does_not_wait(catalog: Callable[..., Path], supervisor: Supervisord) -> None:
+    with process(catalog()) as one:
+        client = Client(Path(one.line("listening")["socket"]))
+        one.line("ready")
+        said = client.post("api/v1/requests", {"operation": "restart_service", "parameters": {"service": "web"}})
+        one.popen.send_signal(signal.SIGTERM)
+        one.line("stopping")
+        one.popen.send_signal(signal.SIGTERM)
+        one.line("stopped")
+        assert one.popen.wait(20) == 0
+    with process(catalog()) as again:
+        client = Client(Path(again.line("listening")["socket"]))
+        again.line("ready")
+        # Finished in time, or settled by the next start: never forgotten.
+        ended = client.get(f"api/v1/requests/{said['id']}", wait="60s")
+        while ended["status"] == "running":
+            again.line("request")
+            ended = client.get(f"api/v1/requests/{said['id']}")
+        assert ended["status"] in ("done", "failed", "in_doubt", "unverified"), ended
+        assert again.end() == 0

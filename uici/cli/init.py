@@ -23,7 +23,7 @@ _FIRST = "# yaml-language-server: $schema=.schema/{name}.json\n"
 def init(directory: str, full: bool, executor: str | None) -> int:
     """Start a catalog in a folder: short files that include the starter, ready for `uici check` and `uici serve`.
 
-    It looks whether this machine is a Docker host or runs a supervisord, and names it as the environment `local`.
+    It looks whether this machine is a Docker host or runs a supervisord, and writes it down as the only environment.
     """
     folder = Path(directory)
     if folder.exists() and any(folder.iterdir() if folder.is_dir() else [folder]):
@@ -89,12 +89,15 @@ def _yaml(settings: dict[str, object]) -> str:
 
 
 def _environments(executor: str, settings: dict[str, object]) -> str:
+    # As in the starter: the embedded default is `local`, another is called as its executor is.
+    name = "local" if executor == "supervisor" else executor
     return f"""version: 1
-default: local
+default: {name}
 environments:
-  local:
+  {name}:
     executor: {executor}
     settings: {_yaml(settings)}
+    operations: ["*", "!run_command_in_service"]
     stage: sandbox
     autonomy: change        # what runbooks may do without a person: none | observe | change | destroy
     dry_run: false          # true: look and record, touch nothing (recommended for the first week in production)
