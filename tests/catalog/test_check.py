@@ -95,8 +95,8 @@ def test_items_of_a_list_are_objects_too(make: Make, fake: Any) -> None:
     [
         ("{call: things.stop}", "there is no things.stop"),
         ("{call: thing.nothing}", "there is no Thing.nothing"),
-        ("{call: many.stop}", "'many' is a list"),
-        ("{call: number.stop}", "plain data"),
+        ("{call: many.stop}", "'many' is the list"),
+        ("{call: number.stop}", "'number' is the answer of an earlier step"),
         ('{each: "${[1]}", call: item.stop}', "'item' is no object"),
     ],
 )

@@ -200,13 +200,14 @@ def _path(walk: _Walk, call: str, item: str | None, at: Trail) -> str | None:
     if kind and not kind.startswith("list["):
         return f"{kind}.{method}"
     if kind:
-        message, hint = f"{head!r} is a list, which has no calls", "repeat with each, and call item…"
+        message = f"{head!r} is the list of an earlier step, which has no calls"
+        hint = "repeat with each and call item…, or rename the as, which hides the SDK's own"
     elif head == "item":
         message, hint = "'item' is no object of the SDK here", "repeat with each over a list of the SDK's objects"
     else:
         message, hint = (
-            f"{head!r} is the answer of an earlier step, and plain data",
-            "call the SDK's client, or rename the as",
+            f"{head!r} is the answer of an earlier step, which has no calls",
+            "rename the as, which hides the SDK's own",
         )
     walk.entry.add("unknown-call", message, hint, at=(*at, "call"))
     return None

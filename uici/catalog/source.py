@@ -183,6 +183,8 @@ def _cure(said: str) -> str:
         return "put the text in quotes"
     if "mapping values are not allowed" in said:
         return "put text that holds ': ' in quotes, or check the indentation"
+    if "expected ','" in said:
+        return "between { } or [ ], text that holds one of , [ ] { } stands in quotes; check the brackets, too"
     if "alias" in said or "anchor" in said:
         return "put text that begins with * or & in quotes"
     return "check quotes, brackets and indentation near there"
