@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import urlencode
 
 import docker
 import docker.tls
@@ -69,10 +70,12 @@ class Exchange:
         for response in self._streams:
             with contextlib.suppress(OSError, urllib3.exceptions.HTTPError):
                 response.close()
-        self._streams.clear()
         for connection in self._open:
             if connection.exchange is self:
                 connection.exchange = None
+            if self._streams or self.expired:
+                connection.was_open = False  # closed by us: no sign of another engine
+        self._streams.clear()
         self._open.clear()
 
 
@@ -101,13 +104,13 @@ class _Tracked(HTTPConnection):
     exchange: Exchange | None = None
     #: Called when a connection that had been open is opened anew: another engine may answer there now.
     reconnected: Any = None
-    _was_open = False
+    was_open = False
 
     def connect(self) -> None:
-        if self._was_open and self.reconnected is not None:
+        if self.was_open and self.reconnected is not None:
             self.reconnected()
         super().connect()
-        self._was_open = True
+        self.was_open = True
 
     def send(self, data: Any) -> None:
         if self.sock is None:
@@ -122,7 +125,7 @@ class _UnixConnection(_Tracked):
     unix_socket = ""
 
     def connect(self) -> None:
-        if self._was_open and self.reconnected is not None:
+        if self.was_open and self.reconnected is not None:
             self.reconnected()
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -132,7 +135,7 @@ class _UnixConnection(_Tracked):
             sock.close()
             raise
         self.sock = sock
-        self._was_open = True
+        self.was_open = True
 
 
 class _TLSConnection(_Tracked, HTTPSConnection):
@@ -172,15 +175,15 @@ class _UnixAdapter(_Adapter, UnixHTTPAdapter):
 
     def __init__(self, path: str, size: int, reconnected: Any) -> None:
         super().__init__(f"http+unix://{path}", max_pool_size=size)
-        self._pool = _UnixPool("http+docker://localhost", path, maxsize=size)
-        self._pool.reconnected = reconnected
+        self.pool = _UnixPool("http+docker://localhost", path, maxsize=size)
+        self.pool.reconnected = reconnected
 
     def get_connection(self, url: Any, proxies: Any = None) -> Any:
-        return self._pool
+        return self.pool
 
     def close(self) -> None:
         super().close()
-        self._pool.close()
+        self.pool.close()
 
 
 class _TCPAdapter(_Adapter):
@@ -227,6 +230,20 @@ class Client(docker.DockerClient):
             size=size,
             reconnected=reconnected,
         )
+
+
+    def read(self, path: str, params: Mapping[str, Any]) -> tuple[int, bytes]:
+        """Status and body of one GET of the Engine API (``path`` begins with ``/``), without following a redirect.
+
+        Straight to the socket's pool where there is one: requests would take three times as long over it.
+        """
+        url = f"/v{self.api.api_version}{path}" + (f"?{urlencode(params)}" if params else "")
+        adapter = self.api.get_adapter("http+docker://localhost")
+        if isinstance(adapter, _UnixAdapter):
+            response = adapter.pool.urlopen("GET", url, retries=False, timeout=_current().remaining(), redirect=False)
+            return response.status, response.data
+        answer = self.api.get(f"{self.api.base_url}{url}", allow_redirects=False)
+        return answer.status_code, answer.content
 
 
 def outcome(error: Exception, exchange: Exchange, path: str, *, observe: bool) -> Outcome:

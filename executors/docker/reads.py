@@ -79,14 +79,18 @@ class Reads:
 
     def get(self, path: str, **params: Any) -> Any:
         """One GET of the Engine API; None for what is not there, and for a name that Docker would give nothing."""
-        api = self.client().api
-        url = f"{api.base_url}/v{api.api_version}{path}"
-        with reading(TIMEOUT), api.get(url, params=params, allow_redirects=False) as response:
-            if response.status_code in (301, 400, 404):
-                return None
-            if response.status_code >= 400:
-                raise UnreachableError(f"the Docker engine refused GET {path}: {response.text[:500]}; see its log")
-            return response.json()
+        client = self.client()
+        with reading(TIMEOUT):
+            status, body = client.read(path, params)
+        if status in (301, 400, 404):
+            return None
+        if status >= 400:
+            said = body[:500].decode("utf-8", "replace")
+            raise UnreachableError(f"the Docker engine refused GET {path}: {said}; see its log")
+        try:
+            return json.loads(body)
+        except ValueError as error:
+            raise UnreachableError(f"what answers GET {path} is no Docker engine: {error}") from error
 
     # Objects
 
