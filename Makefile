@@ -61,7 +61,7 @@ lint: $(STAMP)  ## ruff, mypy --strict and the floors (import-linter)
 	if [ -n "$$bad" ]; then echo "make lint: failed:$$bad" >&2; exit 1; fi
 
 unit: $(STAMP)  ## the tests alone
-	@echo "== pytest"; $(BIN)/python -X faulthandler -m pytest -n $(WORKERS) --dist loadgroup $(TESTS)
+	@echo "== pytest"; $(BIN)/python -X faulthandler -m pytest -n $(WORKERS) --dist loadgroup --durations 10 --durations-min 5 $(TESTS)
 
 format: $(STAMP)  ## ruff format, and what ruff can mend
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
