@@ -25,11 +25,11 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from uici.executor import Outcome, Rejected, Unknown
-from uici.model import UnreachableError
+from uici.model import Call, UnreachableError
 
 SAFE = frozenset({"GET", "HEAD"})
 #: 4xx answers to these do not prove that nothing was done: the engine stops the container first, then fails.
-IN_TWO_STEPS = frozenset({"restart", "remove_container", "remove"})
+IN_TWO_STEPS = frozenset({"Container.restart", "api.restart", "Container.remove", "api.remove_container"})
 
 _REASONS = {401: "permission", 403: "permission", 404: "unknown_target", 409: "conflict"}
 
@@ -231,7 +231,6 @@ class Client(docker.DockerClient):
             reconnected=reconnected,
         )
 
-
     def read(self, path: str, params: Mapping[str, Any]) -> tuple[int, bytes]:
         """Status and body of one GET of the Engine API (``path`` begins with ``/``), without following a redirect.
 
@@ -246,13 +245,14 @@ class Client(docker.DockerClient):
         return answer.status_code, answer.content
 
 
-def outcome(error: Exception, exchange: Exchange, path: str, *, observe: bool) -> Outcome:
+def outcome(error: Exception, exchange: Exchange, call: Call, *, observe: bool) -> Outcome:
     """What an exception of the SDK proves."""
-    method = path.rpartition(".")[2]
+    path = call.path
+    in_two_steps = path in IN_TWO_STEPS and ("remove" not in path or bool(call.arguments.get("force")))
     if isinstance(error, docker.errors.APIError) and error.response is not None:
         status, said = error.response.status_code, str(error.explanation or error)
         rejected = 400 <= status < 500 and not exchange.changed
-        if rejected and method in IN_TWO_STEPS and not observe:
+        if rejected and in_two_steps and not observe:
             rejected = status in (401, 403) or (status == 404 and "no such" in said.lower())
         if rejected or observe:
             return Rejected(

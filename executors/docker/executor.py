@@ -274,7 +274,7 @@ def _run(reads: Reads, call: Call, exchange: Exchange) -> Outcome:
         except UnreachableError as error:  # a reference could not be filled in, so nothing was sent
             return Rejected(errors=("UnreachableError",), message=str(error), reason="unreachable")
         except Exception as error:  # noqa: BLE001 - every exception has an outcome: whatever is not listed is unknown
-            return outcome(error, exchange, call.path, observe=observe)
+            return outcome(error, exchange, call, observe=observe)
 
 
 def _stay_in_place(arguments: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from uici.executor import Facts, Identity
 from uici.model import Resource
 from uici_executors.docker import resources
+from uici_executors.docker.listeners import serving
 from uici_executors.docker.reads import Attrs, Reads
 
 _SHORT = re.compile(r"[0-9a-f]{12}")
@@ -76,7 +77,7 @@ class _Look:
             self.found.append(resources.compose_service(self.engine, *compose, team))
         self._image(attrs)
         for name, end in ((attrs.get("NetworkSettings") or {}).get("Networks") or {}).items():
-            if end.get("NetworkID"):
+            if end.get("NetworkID") and name not in ("none", "host"):  # which nobody can take away
                 self.found.append(resources.network(self.engine, {"Id": end["NetworkID"], "Name": name, "Labels": {}}))
         for mount in attrs.get("Mounts") or ():
             if mount.get("Type") == "volume" and mount.get("Name"):
@@ -115,7 +116,18 @@ class _Look:
         for one in self.listed:
             if self._answers(one, host, port):
                 self.carrier(one)
+        if port is not None and not self.mine and (host in _LOOPBACK or _is_address(host)):
+            self._in_the_hosts_network(port)
         return None
+
+    def _in_the_hosts_network(self, port: int) -> None:
+        """Docker does not know the ports of those containers; where /proc does not tell either, each may be it."""
+        there = [one for one in self.listed if _runs_in_the_hosts_network(one)]
+        if there:
+            ids = serving(port)
+            for one in there:
+                if ids is None or one["Id"] in ids:
+                    self.carrier(one)
 
     def _answers(self, attrs: Attrs, host: str, port: int | None) -> bool:
         ends = ((attrs.get("NetworkSettings") or {}).get("Networks") or {}).values()
@@ -192,6 +204,10 @@ class _Look:
             place = str(one.get("Mountpoint") or "")
             if place and any(path.startswith(place.rstrip("/") + "/") for path in self.facts.paths):
                 self.found.append(resources.volume(self.engine, one["Name"], one))
+
+
+def _runs_in_the_hosts_network(attrs: Attrs) -> bool:
+    return attrs.get("State") == "running" and (attrs.get("HostConfig") or {}).get("NetworkMode") == "host"
 
 
 def _is_address(host: str) -> bool:

@@ -47,6 +47,8 @@ async def test_done(docker: Docker, executor: Executor) -> None:
         ("api.rename", {"container": "nope", "name": "x"}, "unknown_target", "NotFound"),
         ("networks.get", {"network_id": "nope"}, "unknown_target", "NotFound"),
         ("containers.get", {"container_id": "../images/x"}, "executor", "ValueError"),
+        ("images.remove", {"image": "uici-test/busybox:1"}, "conflict", "APIError"),
+        ("api.remove_container", {"container": "runs"}, "conflict", "APIError"),
         ("images.remove", {"image": "x/../../containers/web"}, "executor", "ValueError"),
     ],
 )
@@ -54,6 +56,8 @@ async def test_rejected(
     docker: Docker, executor: Executor, path: str, arguments: dict[str, Any], reason: str, error: str
 ) -> None:
     docker.create("web")
+    if arguments.get("container") == "runs":
+        docker.run("runs")
     outcome = await executor.run(call(path, **arguments))
     assert isinstance(outcome, Rejected), outcome
     assert (outcome.reason, error in outcome.errors) == (reason, True), outcome
