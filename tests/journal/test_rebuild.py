@@ -73,10 +73,13 @@ def _written(history: list[Entry], group: int = 1) -> sqlite3.Connection:
     seq = 0
     rows: list[tables.Row] = []
     for entry in history:
-        if entry.kind == "request":
-            if entry.request in requests:
-                continue  # the engine gives each request another id
-            requests.add(entry.request or "")
+        # Each request has another id, and so has an escalation of no incident.
+        once = entry.request if entry.kind == "request" else None
+        if entry.kind == "escalation" and entry.incident is None:
+            once = f"escalation {entry.data['id']}"
+        if once is not None and once in requests:
+            continue
+        requests.add(once or "")
         seq += 1
         rows.append((seq, float(seq), entry.kind, entry.incident, entry.request, entry.data))
     for start in range(0, len(rows), group):

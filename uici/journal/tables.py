@@ -18,17 +18,13 @@ from uici.model import IncidentState, Status, Verification
 APPLICATION_ID = 0x55494349  # "UICI"; `file journal.db` shows it
 VERSION = 1
 
-# Kinds that are few and hold until something else is said; a partial index finds them, at no cost to the others.
-_LASTING = "kind IN ('closed', 'reopened', 'paused', 'resumed', 'escalation', 'delivery')"
-
-ENTRIES = f"""
+ENTRIES = """
 CREATE TABLE entries (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, kind TEXT NOT NULL,
     incident TEXT, request TEXT, data TEXT NOT NULL
 );
 CREATE INDEX entries_incident ON entries (incident) WHERE incident IS NOT NULL;
 CREATE INDEX entries_request ON entries (request) WHERE request IS NOT NULL;
-CREATE INDEX entries_lasting ON entries (kind) WHERE {_LASTING};
 """
 
 # A derived row holds what is searched by, and the seq of the entry that has the rest.
@@ -40,6 +36,7 @@ CREATE TABLE incidents (
 CREATE INDEX incidents_key ON incidents (key, ended);
 CREATE INDEX incidents_state ON incidents (state);
 CREATE INDEX incidents_opened ON incidents (opened);
+CREATE INDEX incidents_ended ON incidents (seq) WHERE ended = 1;
 CREATE TABLE fingerprints (fingerprint TEXT, incident TEXT, PRIMARY KEY (fingerprint, incident)) WITHOUT ROWID;
 CREATE INDEX fingerprints_incident ON fingerprints (incident);
 CREATE TABLE waiting_alerts (seq INTEGER PRIMARY KEY);
@@ -249,11 +246,12 @@ def prune(connection: sqlite3.Connection, older_than: float) -> int:
     run("DELETE FROM temp.gone_incidents")
     run(
         "INSERT INTO temp.gone_incidents SELECT i.id FROM incidents i JOIN entries e ON e.seq = i.seq "
-        "WHERE i.ended = 1 AND e.at < ? "
+        "WHERE i.ended = 1 AND i.seq <= ? AND e.at < ? "
         "AND NOT EXISTS (SELECT 1 FROM commands c WHERE c.incident = i.id AND c.ended = 0) "
         "AND NOT EXISTS (SELECT 1 FROM entries x WHERE x.incident = i.id AND x.at >= ?)",
-        (older_than, older_than),
+        (last, older_than, older_than),
     )
+    # CROSS JOIN makes SQLite begin with the few that go, not with all entries.
     # Whole incidents: their entries, their requests' entries, the alerts that joined them.
     run("INSERT OR IGNORE INTO gone SELECT seq FROM entries WHERE incident IN (SELECT id FROM gone_incidents)")
     run(
@@ -272,24 +270,18 @@ def prune(connection: sqlite3.Connection, older_than: float) -> int:
     )
     run(
         "INSERT OR IGNORE INTO gone SELECT seq FROM entries WHERE kind = 'alert' AND seq IN ("
-        "SELECT json_extract(e.data, '$.alert') FROM gone g JOIN entries e ON e.seq = g.seq WHERE e.kind = 'joined' "
-        "UNION ALL SELECT m.value FROM gone g JOIN entries e ON e.seq = g.seq, json_each(e.data, '$.more') m "
+        "SELECT json_extract(e.data, '$.alert') FROM gone g CROSS JOIN entries e ON e.seq = g.seq WHERE e.kind = 'joined' "
+        "UNION ALL SELECT m.value FROM gone g CROSS JOIN entries e ON e.seq = g.seq, json_each(e.data, '$.more') m "
         "WHERE e.kind = 'joined')"
     )
-    # What still holds stays.
-    lasting = f"SELECT e.seq FROM entries e JOIN {{}} WHERE e.{_LASTING} AND e.kind IN {{}} AND {{}}"
-    run(
-        "DELETE FROM gone WHERE seq IN ("
-        + lasting.format("closed c ON c.key = json_extract(e.data, '$.key')", "('closed', 'reopened')", "1")
-        + ")"
-    )
+    # What still holds stays, with what was said of it.
+    held = "DELETE FROM gone WHERE seq IN (SELECT g.seq FROM gone g CROSS JOIN entries e ON e.seq = g.seq JOIN {} WHERE e.kind IN {})"
+    run(held.format("closed c ON c.key = json_extract(e.data, '$.key')", "('closed', 'reopened')"))
     paused = "paused p ON p.environment = coalesce(json_extract(e.data, '$.environment'), '')"
-    run("DELETE FROM gone WHERE seq IN (" + lasting.format(paused, "('paused', 'resumed')", "1") + ")")
-    # An escalation goes with all that was said of it, or not at all.
-    outbox, kinds = "outbox o ON o.id = json_extract(e.data, '$.id')", "('escalation', 'delivery')"
-    goes = "o.next_at IS NULL AND o.seq IN (SELECT seq FROM gone)"
-    run("DELETE FROM gone WHERE seq IN (" + lasting.format(outbox, kinds, f"NOT ({goes})") + ")")
-    run("INSERT OR IGNORE INTO gone " + lasting.format(outbox, kinds, goes))
+    run(held.format(paused, "('paused', 'resumed')"))
+    stays = "(o.next_at IS NOT NULL OR o.seq NOT IN (SELECT seq FROM gone))"
+    outbox = f"outbox o ON o.id = json_extract(e.data, '$.id') AND {stays}"
+    run(held.format(outbox, "('escalation', 'delivery')"))
     run("DELETE FROM gone WHERE seq IN (SELECT seq FROM waiting_alerts)")
     # Derived rows whose entry goes.
     run("DELETE FROM fingerprints WHERE incident IN (SELECT id FROM gone_incidents)")
