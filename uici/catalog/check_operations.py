@@ -49,6 +49,10 @@ def _schema(entry: Entry, key: str, schema: Any) -> None:
         entry.add("bad-schema", message, hint, at=(key, *error.instance_path))
 
 
+def _mapping(schema: Any) -> Mapping[str, Any]:
+    return schema if isinstance(schema, Mapping) else {}
+
+
 def _cure(said: str) -> str:
     if "regex" in said:
         return "regular expressions are RE2-like: no look-around, no back-references"
@@ -77,6 +81,19 @@ def _parameters(entry: Entry, definition: Mapping[str, Any]) -> None:
         if name not in properties:
             message = f"requires the parameter {name!r}, which it does not describe"
             entry.add("unknown-parameter", message, did_you_mean(name, properties), at=("parameters", "required"))
+    name = target.get("parameter")
+    if (
+        name in properties
+        and name not in parameters.get("required", ())
+        and "default" not in _mapping(properties[name])
+    ):
+        message = f"the parameter {name!r}, which names the target, need not be given"
+        entry.add("optional-target", message, f"add required: [{name}]", at=("parameters",))
+    for name, about in properties.items():
+        if "default" in _mapping(about):
+            for error in validator(about).iter_errors(about["default"]):
+                at = ("parameters", "properties", name, "default")
+                entry.add("bad-schema", f"the default is refused by its own schema: {short(error.message)}", at=at)
     grace = properties.get("grace_seconds")
     if isinstance(grace, Mapping):
         limit = duration(definition.get("timeout", "60s"))

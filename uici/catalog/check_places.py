@@ -21,9 +21,8 @@ _URL = re.compile(r"https?://[^\s/?#]+[^\s]*|\$\{(env|file):[^}]+\}.*")
 
 def environments(scope: Scope) -> None:
     """Every environment, and the default."""
-    for entry in scope.gathered.environments.values():
-        if isinstance(entry.definition, dict) and isinstance(entry.definition.get("executor"), str):
-            _environment(scope, entry, entry.definition)
+    for entry in scope.places():
+        _environment(scope, entry, entry.definition)
     default = scope.gathered.default
     if default is not None and not default.broken:
         known = scope.gathered.environments
@@ -100,7 +99,7 @@ def _environment(scope: Scope, entry: Entry, definition: Mapping[str, Any]) -> N
 
 def _settings(entry: Entry, executor: Executor, definition: Mapping[str, Any]) -> None:
     dialect = definition.get("dialect", definition["executor"])
-    if isinstance(dialect, str) and dialect not in executor.dialects:
+    if dialect not in executor.dialects:
         at: Trail = ("dialect",) if "dialect" in definition else ("executor",)
         message = f"{definition['executor']} does not speak {dialect!r}"
         entry.add("unknown-dialect", message, did_you_mean(dialect, executor.dialects), at=at)

@@ -47,7 +47,8 @@ def translations(scope: Scope) -> None:
                 hint = did_you_mean(name, scope.gathered.operations)
                 entry.add("unknown-operation", f"translates {name!r}, which is no operation", hint, key=True)
                 continue
-            _form(of, dialect, entry)
+            if not entry.broken:
+                _form(of, dialect, entry)
             operation = scope.operation(name)
             if entry.broken or operation is None or (scope.used_only and dialect not in used):
                 continue
@@ -67,7 +68,7 @@ def _saying(of: Mapping[str, Entry], entry: Entry) -> Entry | None:
     seen: set[str] = set()
     while "same_as" in entry.definition:
         after = of.get(entry.definition["same_as"])
-        if after is None or after.name in seen or not isinstance(after.definition, dict):
+        if after is None or after.name in seen or after.broken:
             return None
         seen.add(after.name)
         entry = after
@@ -76,8 +77,6 @@ def _saying(of: Mapping[str, Entry], entry: Entry) -> Entry | None:
 
 def _form(of: Mapping[str, Entry], dialect: str, entry: Entry) -> None:
     definition = entry.definition
-    if not isinstance(definition, dict):
-        return
     if "same_as" not in definition:
         if "steps" not in definition:
             entry.add("missing-key", "the key 'steps' is missing", "write steps, or same_as another dialect")
@@ -86,11 +85,13 @@ def _form(of: Mapping[str, Entry], dialect: str, entry: Entry) -> None:
         entry.add("same-as-and-steps", "says same_as and more", "keep one of them", at=("same_as",))
     seen = {dialect}
     at: Any = definition["same_as"]
-    while at in of and at not in seen and isinstance(of[at].definition, dict):
+    while at in of and at not in seen and not of[at].broken:
         seen.add(at)
         at = of[at].definition.get("same_as")
         if at is None:
             return
+    if at in of and of[at].broken:
+        return
     message = f"same_as leads {'in a circle' if at in seen else f'to {at!r}, which is not translated'}"
     others = [one for one in of if one not in seen]
     entry.add("bad-same-as", message, did_you_mean(str(at), others), at=("same_as",))

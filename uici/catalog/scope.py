@@ -77,12 +77,16 @@ class Scope:
     def places(self) -> Iterator[Entry]:
         """The environments that can be looked at."""
         for one in self.gathered.environments.values():
-            if isinstance(one.definition, dict) and isinstance(one.definition.get("executor"), str):
+            definition = one.definition
+            words = (
+                (definition.get("executor"), definition.get("dialect", "")) if isinstance(definition, dict) else (None,)
+            )
+            if all(isinstance(word, str) for word in words):
                 yield one
 
     def used(self) -> frozenset[str]:
         """The dialects that some environment takes."""
-        return frozenset(str(one.definition.get("dialect", one.definition["executor"])) for one in self.places())
+        return frozenset(one.definition.get("dialect", one.definition["executor"]) for one in self.places())
 
     def asks(
         self,
