@@ -20,7 +20,9 @@ from typing import Any, TypeVar
 import orjson
 
 from uici.journal import location, reads, tables
-from uici.journal.entry import KINDS, Entry
+from uici.journal.encoding import text_of
+from uici.journal.entry import Entry
+from uici.journal.failures import in_words
 from uici.journal.interface import Attempt, Escalation, Unsettled, WaitingAlert
 from uici.model import Clock, Command, Incident, IncidentState, JournalError, Result
 
@@ -69,7 +71,7 @@ async def open_journal(url: str = "", *, clock: Clock = time.time) -> SQLiteJour
             for connection in connections:
                 connection.close()
             os.close(lock)
-            raise _error(error, real) from error
+            raise in_words(error, real) from error
         return real, lock, connections[0], connections[1]
 
     real, lock, writer, reader = await asyncio.to_thread(opened)
@@ -184,7 +186,7 @@ class SQLiteJournal:
     def _commit(self, writes: list[_Write]) -> None:
         for write in writes:
             try:
-                write.rows = [(entry, *_text(entry)) for entry in write.entries]
+                write.rows = [(entry, *text_of(entry)) for entry in write.entries]
             except (TypeError, ValueError) as error:
                 write.error = JournalError(f"an entry cannot be written: {error}")
         good = [write for write in writes if write.error is None]
@@ -238,7 +240,7 @@ class SQLiteJournal:
 
     def _fail(self, writes: list[_Write], error: Exception) -> None:
         for write in writes:
-            write.error = _error(error, self.path)
+            write.error = in_words(error, self.path)
 
     def _answer(self, writes: list[_Write]) -> None:
         seq = self._seq
@@ -304,7 +306,7 @@ class SQLiteJournal:
             try:
                 return function(self._reader, *arguments, **named)
             except sqlite3.Error as error:
-                raise _error(error, self.path) from error
+                raise in_words(error, self.path) from error
 
         return await self._loop.run_in_executor(self._pool, read)
 
@@ -396,66 +398,3 @@ class SQLiteJournal:
 
     async def size(self) -> int:
         return self._size
-
-
-def _text(entry: Entry) -> tuple[str, Mapping[str, Any]]:
-    if entry.kind not in KINDS:
-        raise ValueError(f"{entry.kind!r} is no kind of entry")
-    try:
-        return orjson.dumps(entry.data, default=_plain).decode(), entry.data
-    except TypeError:
-        # Lone surrogates and integers beyond 64 bits come from outside; they must not keep an outcome from being written.
-        data = _writable(entry.data)
-        return orjson.dumps(data).decode(), data
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, (set, frozenset)):
-        return sorted(value)
-    raise TypeError(f"{type(value).__name__} is no JSON")
-
-
-def _writable(value: Any) -> Any:
-    match value:
-        case str():
-            return value.encode("utf-8", "replace").decode()
-        case bool() | None | float():
-            return value
-        case int():
-            return value if -(2**63) <= value < 2**64 else str(value)
-        case Mapping():
-            return {_writable(str(key)): _writable(one) for key, one in value.items()}
-        case list() | tuple():
-            return [_writable(one) for one in value]
-        case set() | frozenset():
-            return sorted(_writable(one) for one in value)
-    raise TypeError(f"{type(value).__name__} is no JSON")
-
-
-def _error(error: Exception, path: Path) -> JournalError:
-    """What SQLite says, in words: place, problem, cure."""
-    if isinstance(error, JournalError):
-        return error
-    text = str(error)
-    code = getattr(error, "sqlite_errorname", "") or ""
-    if isinstance(error, FileNotFoundError):
-        cure = "stop this process, put the file back from where it went, and start again; nothing acts until then"
-        text = text if "removed" in text else f"{path} or its -wal file was removed while this process holds it"
-        return JournalError(f"journal: {text}; {cure}")
-    if code.startswith("SQLITE_FULL") or "full" in text:
-        cure = "the disk is full: make room; what was not accepted may be sent again"
-    elif code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")) or "locked" in text:
-        cure = "another program has it open and locked (a database browser?): close that"
-    elif code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")) or "malformed" in text or "not a database" in text:
-        cure = "it is damaged or no journal: move it away, or restore a backup; nothing acts until then"
-    elif code.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")) or "readonly" in text:
-        cure = "give this user the file and its folder"
-    elif code.startswith("SQLITE_IOERR") or isinstance(error, OSError):
-        cure = "the disk does not obey: look into the kernel's log, and how much room is left"
-    elif isinstance(error, sqlite3.Error):
-        cure = "nothing was written"
-    else:
-        return JournalError(f"journal {path}: an entry is not as its kind wants it: {type(error).__name__}: {text}")
-    return JournalError(f"journal {path}: {text}; {cure}")
