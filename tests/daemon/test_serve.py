@@ -142,7 +142,7 @@ def test_a_reload_that_does_not_pass_keeps_the_last_good_one(catalog: Callable[.
         good = (folder / "operations.yml").read_text()
         (folder / "operations.yml").write_text(good.replace('"include"', '"inclode"'))
         one.popen.send_signal(signal.SIGHUP)
-        assert "inclode" in one.line("reload refused")["problems"][0]
+        assert any("inclode" in problem for problem in one.line("reload refused")["problems"])
         status = client.get("api/v1/status")
         assert status["catalog"]["digest"] == before
         assert status["ready"] is True
