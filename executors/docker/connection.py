@@ -237,7 +237,7 @@ class Client(docker.DockerClient):
         Straight to the socket's pool where there is one: requests would take three times as long over it.
         """
         url = f"/v{self.api.api_version}{path}" + (f"?{urlencode(params)}" if params else "")
-        adapter = self.api.get_adapter("http+docker://localhost")
+        adapter = self.api.get_adapter(self.api.base_url)
         if isinstance(adapter, _UnixAdapter):
             response = adapter.pool.urlopen("GET", url, retries=False, timeout=_current().remaining(), redirect=False)
             return response.status, response.data

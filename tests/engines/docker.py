@@ -156,7 +156,9 @@ def docker(*, private: bool = False) -> Iterator[Docker]:
     given = os.environ.get("UICI_TEST_DOCKER_HOST")
     if given:
         if private:
-            raise RuntimeError("UICI_TEST_DOCKER_HOST names an engine that no test may stop; unset it for this test")
+            import pytest
+
+            pytest.skip("UICI_TEST_DOCKER_HOST names an engine that no test may stop; unset it for this one")
         yield from _use(Docker(given, None, private=False))
         return
     if reason := availability("docker").missing:
