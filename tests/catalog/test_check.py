@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -247,3 +248,14 @@ def test_same_as_is_checked_for_the_dialect_that_takes_it(make: Make, fake: Any)
     )
     assert make({"command_translations.yml": text}).check() == []
     assert [step.dialect for step in fake.seen] == ["faker", "fake"]
+
+
+def test_a_schema_never_fetches_what_it_refers_to(make: Make) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        reference = f"http://127.0.0.1:{server.getsockname()[1]}/schema.json"
+        schema = f"{{type: object, additionalProperties: false, properties: {{a: {{$ref: '{reference}'}}}}}}"
+        text = f"version: 1\noperations: {{look: {{summary: A., risk: observe, parameters: {schema}}}}}\n"
+        assert codes(make({"operations.yml": text}).check()) == ["bad-schema"]
+        with pytest.raises(BlockingIOError):
+            server.accept()

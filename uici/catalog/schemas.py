@@ -1,5 +1,6 @@
 """JSON Schemas (2020-12) of the catalog's files: the published ones for editors are these, printed. Data, no behaviour.
 
+Long, because it is one table: what an editor completes, what the check refuses and what the reference prints.
 ``title`` of a scalar says what it must be, and stands in errors; ``description`` is what an editor shows. Every mapping of
 the catalog's own takes keys that begin with ``x-``; they are the owner's.
 """
