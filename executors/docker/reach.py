@@ -112,17 +112,19 @@ class Reach:
     def of(self, host: Mapping[str, Any]) -> None:
         """Of a HostConfig."""
         if host.get("Privileged"):
-            self._everything("it is privileged")
+            self.everything("it is privileged")
         added = {str(one).upper().removeprefix("CAP_") for one in host.get("CapAdd") or ()} - CAPABILITIES
         if added:
-            self._everything(f"it has the capabilities {', '.join(sorted(added))}")
+            self.everything(f"it has the capabilities {', '.join(sorted(added))}")
         for key in ("Devices", "DeviceCgroupRules", "Sysctls", "VolumeDriver"):
             if host.get(key):
-                self._everything(f"it asks for {key}")
+                self.everything(f"it asks for {key}")
         if str(host.get("Runtime") or "runc") not in ("runc", "io.containerd.runc.v2", "crun", "runsc"):
-            self._everything(f"it asks for the runtime {host['Runtime']}")
+            self.everything(f"it asks for the runtime {host['Runtime']}")
+        if any(key in host and not host[key] for key in ("MaskedPaths", "ReadonlyPaths")):
+            self.everything("it lays the kernel's own files open")
         if any("unconfined" in str(one) or "disable" in str(one) for one in host.get("SecurityOpt") or ()):
-            self._everything("it switches confinement off")
+            self.everything("it switches confinement off")
         for key in ("PidMode", "IpcMode", "NetworkMode", "UsernsMode", "UTSMode"):
             self._space(key, str(host.get(key) or ""))
         for one in host.get("VolumesFrom") or ():
@@ -135,7 +137,7 @@ class Reach:
 
     def _space(self, key: str, mode: str) -> None:
         if mode == "host":
-            self._everything(f"it shares the host's namespace ({key})")
+            self.everything(f"it shares the host's namespace ({key})")
         elif mode.startswith("container:"):
             self._container(mode.removeprefix("container:"))
 
@@ -171,11 +173,11 @@ class Reach:
         if kind == "bind":
             self._path(source, read_only=bool(mount.get("ReadOnly")) or mount.get("RW") is False)
         elif kind == "volume" and options.get("DriverConfig"):
-            self._everything(f"the volume {source!r} brings a driver of its own")
+            self.everything(f"the volume {source!r} brings a driver of its own")
         elif kind == "volume":
             self._volume(str(mount.get("Name") or source))
         elif kind != "tmpfs":
-            self._everything(f"it mounts a {kind}")
+            self.everything(f"it mounts a {kind}")
 
     def _binds(self, binds: Any) -> None:
         """docker-py's forms: a list of ``source:target:mode``, or a mapping of source to bind and mode."""
@@ -208,7 +210,7 @@ class Reach:
     def _path(self, name: str, *, read_only: bool) -> None:
         path = posixpath.normpath(name) if name.startswith("/") else ""
         if not path:
-            self._everything(f"the path {name!r} is not absolute")
+            self.everything(f"the path {name!r} is not absolute")
             return
         self.touches.append(Touch(resource=resources.path(self._view.engine, path)))
         if read_only and any(_within(path, one) for one in HARMLESS):
@@ -218,7 +220,7 @@ class Reach:
                 self.touches.append(Touch(resource=one))
         engine = (self._view.reads.root_dir, *self._sockets())
         if any(_within(path, one) or _within(one, path) for one in (*SYSTEM, *engine)) or "docker.sock" in path:
-            self._everything(f"the host's path {path} reaches all of it")
+            self.everything(f"the host's path {path} reaches all of it")
 
     def _sockets(self) -> list[str]:
         url = str(self._view.reads.settings.get("base_url", ""))
@@ -242,7 +244,7 @@ class Reach:
         for mount in (attrs or {}).get("Mounts") or ():
             self.mount(mount)
 
-    def _everything(self, why: str) -> None:
+    def everything(self, why: str) -> None:
         """All that UICI is and needs lies within reach, and more."""
         self.unbounded.append(why)
         self.touches += [Touch(resource=one) for one in self._view.own]

@@ -178,6 +178,8 @@ def _inside(view: View, call: Call, attrs: Attrs) -> Pinned:
     reach.of(inspected.get("HostConfig") or {})
     for mount in inspected.get("Mounts") or ():
         reach.mount(mount)
+    if call.arguments.get("privileged"):
+        reach.everything("the command is privileged")
     why = "what is done inside a container cannot be foreseen; declare `touches:` for this step if you know it"
     return Pinned(
         call=call,

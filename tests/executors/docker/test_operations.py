@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import shutil
 import tarfile
 import time
@@ -294,6 +295,7 @@ async def test_a_command_is_data(docker: Docker, place: Place) -> None:
     assert result.answer == {"service": "web", "exit_code": 0, "output": "$(id) ${HOME} {{x}}\n"}, result.message
 
 
+@pytest.mark.skipif("UICI_TEST_DOCKER_HOST" in os.environ, reason="what others left on an engine that was lent stays")
 async def test_prune_takes_what_is_unused_and_nothing_else(docker: Docker, place: Place) -> None:
     docker.create("old")
     docker.run("web")
