@@ -22,6 +22,7 @@ from uici.model import normalised
 #: Longest text and list that a recorded answer keeps; an answer is journaled.
 LONGEST = 1_000_000
 
+_SCALARS = frozenset({str, int, float, bool})
 _TIMES = frozenset({"Created", "Start", "End", "LastTagTime"})
 _CONTAINER = re.compile(r"[0-9a-f]{64}")
 _REFERENCE = re.compile(r"\$\{docker:([0-9a-f]{64}):([^}=]+)\}")
@@ -29,22 +30,27 @@ _REFERENCE = re.compile(r"\$\{docker:([0-9a-f]{64}):([^}=]+)\}")
 
 def plain(value: Any) -> Any:
     """JSON-like data of whatever a call gave."""
+    kind = type(value)
+    if value is None or kind in _SCALARS:
+        return value
+    if kind is dict or isinstance(value, Mapping):
+        data = {str(key): _time(key, one) if type(one) is str else plain(one) for key, one in value.items()}
+        return _without_values(data)
+    if kind is list or isinstance(value, list | set | frozenset):
+        return [plain(one) for one in value]
     if isinstance(value, Model):
         return of_model(value)
     if isinstance(value, ExecResult):
         return {"exit_code": value.exit_code, "output": plain(value.output)}
     if isinstance(value, bytes | bytearray):
         return value[-LONGEST:].decode("utf-8", "replace")
-    if isinstance(value, Mapping):
-        data = {str(key): _time(str(key), plain(one)) for key, one in value.items()}
-        return _without_values(data)
-    if isinstance(value, list | tuple | set | frozenset):
+    if isinstance(value, tuple):
         return [plain(one) for one in value]
     if isinstance(value, GeneratorType) or (isinstance(value, Iterable) and not isinstance(value, str)):
         return _drained(value)
     if isinstance(value, date):
         return value.isoformat()
-    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
+    return str(value)
 
 
 def _drained(chunks: Iterable[Any]) -> Any:
@@ -106,8 +112,8 @@ def filled(value: Any, environment: Callable[[str], Mapping[str, str]]) -> Any:
     return value
 
 
-def _time(key: str, value: Any) -> Any:
-    if isinstance(value, str) and (key.endswith("At") or key in _TIMES) and value[:1].isdigit():
+def _time(key: Any, value: str) -> str:
+    if value[:1].isdigit() and (key in _TIMES or str(key).endswith("At")):
         try:
             return normalised(value)
         except ValueError:
