@@ -55,7 +55,7 @@ async def test_values_of_variables_stay_with_the_engine(docker: Docker, executor
         ),
         ({"FinishedAt": "0001-01-01T00:00:00Z"}, {"FinishedAt": "0001-01-01T00:00:00.000000000Z"}),
     ],
-    ids=str,
+    ids=["bytes", "list", "stream of text", "stream of data", "time", "number", "no time", "never"],
 )
 def test_plain(given: Any, recorded: Any) -> None:
     assert answers.plain(given) == recorded
