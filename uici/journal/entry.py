@@ -6,7 +6,8 @@
 ``started``         {version, pid, catalog}
 ``stopped``         {}
 ``catalog``         {digest, ok, problems}                      a reload; ``ok`` false: the last good one stays
-``alert``           {alert, environment, source}                accepted at the webhook; not joined to an incident yet
+``alert``           {alert, environment, source}                accepted at the webhook; it waits to be joined, unless
+                                                                ``incident`` is set: that one knew all of it already
 ``alert_refused``   {alert, reason, message, path}              one bad alert of a group
 ``joined``          {alert, fingerprint, more}                  ``alert``: seq of its entry, ``more``: seqs of repeats that say nothing
                                                                 new (may be missing); ``incident`` is set; null incident: dropped

@@ -1,7 +1,6 @@
-"""The journal on SQLite: one writer thread that commits in groups, one reader thread, one process.
+"""The journal on SQLite: one writer thread (``writer``), one reader thread, one process.
 
-Every ``append`` that waits while a commit runs joins the next one, so that durability costs one fsync for many. The event
-loop never touches the database. What is written is decided elsewhere; this module must not look into it.
+The event loop never touches the database. What is written is decided elsewhere; this module must not look into it.
 """
 
 from __future__ import annotations
@@ -9,46 +8,24 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-import threading
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 import orjson
 
 from uici.journal import location, reads, tables
-from uici.journal.encoding import text_of
 from uici.journal.entry import Entry
 from uici.journal.failures import in_words
 from uici.journal.interface import Attempt, Escalation, Unsettled, WaitingAlert
+from uici.journal.writer import Writer
 from uici.model import Clock, Command, Incident, IncidentState, JournalError, Result
 
 T = TypeVar("T")
 
-_GROUP = 1000  # entries a commit, so that the first of a long queue does not wait for all of it
 _PATIENCE = 5.0  # seconds to wait for a lock that another program holds
-
-
-class _Write:
-    """One append (``rows``) or one ``work`` on the writer's connection, and where its answer goes."""
-
-    __slots__ = ("answer", "entries", "error", "future", "rows", "work")
-
-    def __init__(
-        self,
-        future: asyncio.Future[Any],
-        entries: Sequence[Entry] = (),
-        work: Callable[[sqlite3.Connection], Any] | None = None,
-    ) -> None:
-        self.future = future
-        self.entries = entries
-        self.work = work
-        self.rows: list[tuple[Entry, str, Mapping[str, Any]]] = []
-        self.answer: Any = None
-        self.error: JournalError | None = None
 
 
 async def open_journal(url: str = "", *, clock: Clock = time.time) -> SQLiteJournal:
@@ -108,22 +85,15 @@ class SQLiteJournal:
         self, path: Path, lock: int, writer: sqlite3.Connection, reader: sqlite3.Connection, clock: Clock
     ) -> None:
         self.path = path
-        self._wal = path.with_name(path.name + "-wal")
         self._lock = lock
-        self._writer = writer
+        self._connections = (writer, reader)
         self._reader = reader
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._pool = ThreadPoolExecutor(1, "uici-journal-reader")
-        self._queue: SimpleQueue[_Write | None] = SimpleQueue()
         self._closed = False
         self._news: set[asyncio.Event] = set()
-        self._seq = self._last_seq()
-        self._size = self._seq
-        self._waiting = self._count_waiting()
-        self._inodes = self._files()
-        self._thread = threading.Thread(target=self._write, name="uici-journal-writer", daemon=True)
-        self._thread.start()
+        self._writer = Writer(path, writer, self._tell)
 
     # Writing
 
@@ -132,8 +102,9 @@ class SQLiteJournal:
 
         Gives the last one's seq; those of one append follow each other. Raises JournalError: none was accepted then.
         """
+        self._writable()
         if not entries:
-            return self._size
+            return self._writer.seq
         now = self._clock()
         dated = [
             entry
@@ -141,157 +112,40 @@ class SQLiteJournal:
             else Entry(kind=entry.kind, data=entry.data, incident=entry.incident, request=entry.request, at=now)
             for entry in entries
         ]
-        return int(await self._submit(_Write(self._loop.create_future(), dated)))
+        return await self._writer.write(dated)
 
     async def rebuild(self) -> None:
-        await self._work(lambda connection: tables.rebuild(connection, orjson.loads))
+        self._writable()
+        await self._writer.work(lambda connection: tables.rebuild(connection, orjson.loads))
 
     async def prune(self, older_than: float) -> int:
-        gone = int(await self._work(lambda connection: tables.prune(connection, older_than)))
-        if gone:
-            await self._work(lambda connection: connection.execute("PRAGMA incremental_vacuum(2000)").fetchall())
+        self._writable()
+        gone = int(await self._writer.work(lambda connection: tables.prune(connection, older_than)))
+        if gone and not self._closed:
+            await self._writer.work(lambda connection: connection.execute("PRAGMA incremental_vacuum(2000)").fetchall())
         return gone
 
-    async def _work(self, work: Callable[[sqlite3.Connection], Any]) -> Any:
-        return await self._submit(_Write(self._loop.create_future(), work=work))
-
-    async def _submit(self, write: _Write) -> Any:
+    def _writable(self) -> None:
         if self._closed:
             raise JournalError(f"the journal {self.path} is closed; nothing can be written any more")
-        self._queue.put(write)
-        return await write.future
 
-    def _write(self) -> None:
-        """The writer thread: takes what waits, commits it as one, answers; until None comes."""
-        going = True
-        while going:
-            writes: list[_Write] = []
-            size = 0
-            block = True
-            while size < _GROUP:
-                try:
-                    write = self._queue.get(block)
-                except Empty:
-                    break
-                if write is None:
-                    going = False
-                    break
-                block = False
-                writes.append(write)
-                size += len(write.entries) or _GROUP
-            if writes:
-                self._commit(writes)
-                self._answer(writes)
-
-    def _commit(self, writes: list[_Write]) -> None:
-        for write in writes:
-            try:
-                write.rows = [(entry, *text_of(entry)) for entry in write.entries]
-            except (TypeError, ValueError) as error:
-                write.error = JournalError(f"an entry cannot be written: {error}")
-        good = [write for write in writes if write.error is None]
-        try:
-            self._transaction(good)
-        except sqlite3.OperationalError as error:
-            self._fail(good, error)
-        except (sqlite3.Error, LookupError, TypeError, ValueError, AttributeError) as error:
-            if len(good) == 1 or (
-                isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.IntegrityError)
-            ):
-                self._fail(good, error)
-                return
-            # One of them is not as Entry says; the others must not suffer for it.
-            for write in good:
-                try:
-                    self._transaction([write])
-                except (sqlite3.Error, LookupError, TypeError, ValueError, AttributeError, OSError) as one:
-                    self._fail([write], one)
-        except OSError as error:
-            self._fail(good, error)
-
-    def _transaction(self, writes: list[_Write]) -> None:
-        if not writes:
-            return
-        connection, seq = self._writer, self._seq
-        if self._files() != self._inodes:
-            raise FileNotFoundError(f"{self.path} was removed or replaced while this process holds it")
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            texts: list[tuple[int, float, str, str | None, str | None, str]] = []
-            rows: list[tables.Row] = []
-            for write in writes:
-                for entry, text, data in write.rows:
-                    seq += 1
-                    texts.append((seq, entry.at, entry.kind, entry.incident, entry.request, text))
-                    rows.append((seq, entry.at, entry.kind, entry.incident, entry.request, data))
-                write.answer = seq
-            tables.insert(connection, texts)
-            tables.project_all(connection, rows)
-            for write in writes:
-                if write.work is not None:
-                    write.answer = write.work(connection)
-            waiting = self._count_waiting()
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
-        self._seq, self._waiting = seq, waiting
-
-    def _fail(self, writes: list[_Write], error: Exception) -> None:
-        for write in writes:
-            write.error = in_words(error, self.path)
-
-    def _answer(self, writes: list[_Write]) -> None:
-        seq = self._seq
-
-        def answer() -> None:
-            self._size = seq
-            for write in writes:
-                if write.future.done():  # its caller was cancelled; the entries are written all the same
-                    continue
-                if write.error is not None:
-                    write.future.set_exception(write.error)
-                else:
-                    write.future.set_result(write.answer)
-            for event in self._news:
-                event.set()
-
-        try:
-            self._loop.call_soon_threadsafe(answer)
-        except RuntimeError:
-            return  # the loop is closed: nobody waits any more
-
-    def _files(self) -> tuple[tuple[int, int], ...]:
-        """Which files the two paths name now. A database that was removed would take commits that nobody finds again."""
-        stats = (self.path.stat(), self._wal.stat())
-        return tuple((one.st_dev, one.st_ino) for one in stats)
-
-    def _last_seq(self) -> int:
-        row = self._writer.execute("SELECT seq FROM sqlite_sequence WHERE name = 'entries'").fetchone()
-        return int(row[0]) if row else 0
-
-    def _count_waiting(self) -> int:
-        row = self._writer.execute(
-            "SELECT (SELECT count(*) FROM waiting_alerts) + "
-            "(SELECT count(*) FROM incidents WHERE state IN ('open', 'acting', 'waiting'))"
-        ).fetchone()
-        return int(row[0])
+    def _tell(self, seq: int) -> None:
+        for event in self._news:
+            event.set()
 
     async def close(self) -> None:
         """Writes what was appended, then lets the journal go. May be called twice."""
         if self._closed:
             return
         self._closed = True
-        self._queue.put(None)
-        for event in self._news:
-            event.set()
+        written = self._writer.close()
+        self._tell(self._writer.seq)
 
         def closing() -> None:
-            self._thread.join()
+            written()
             self._pool.shutdown(wait=True)
-            self._reader.close()
-            self._writer.close()
+            for connection in self._connections:
+                connection.close()
             os.close(self._lock)
 
         await asyncio.to_thread(closing)
@@ -360,7 +214,7 @@ class SQLiteJournal:
         return await self._read(reads.waiting_alerts, limit)
 
     async def waiting_count(self) -> int:
-        return self._waiting
+        return self._writer.waiting
 
     async def command(self, request: str) -> Command | None:
         return await self._read(reads.command, request)
@@ -397,4 +251,4 @@ class SQLiteJournal:
         return await self._read(reads.outbox_size)
 
     async def size(self) -> int:
-        return self._size
+        return self._writer.seq

@@ -85,7 +85,9 @@ Row = tuple[int, float, str, str | None, str | None, Mapping[str, Any]]
 """seq, at, kind, incident, request, data."""
 
 _VALUES = "(?, ?, ?, ?, ?, ?)"
-_INSERTS = tuple((many, "INSERT INTO entries VALUES " + ", ".join([_VALUES] * many)) for many in (64, 8, 1))
+_INSERTS = tuple(
+    (many, "INSERT INTO entries VALUES " + ", ".join([_VALUES] * many)) for many in (64, 32, 16, 8, 4, 2, 1)
+)
 
 
 def insert(connection: sqlite3.Connection, rows: Sequence[tuple[int, float, str, str | None, str | None, str]]) -> None:
@@ -98,26 +100,35 @@ def insert(connection: sqlite3.Connection, rows: Sequence[tuple[int, float, str,
             start += many
 
 
-def project_all(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
-    """``project`` of each in order, with one statement where many alerts come or are joined."""
-    start = 0
+def project_all(connection: sqlite3.Connection, rows: Sequence[Row]) -> int | None:
+    """``project`` of each in order, with one statement where many alerts come or are joined.
+
+    Gives by how many more alerts and incidents wait now, or None where that has to be counted.
+    """
+    start, more = 0, 0
+    counted = True
     while start < len(rows):
         kind, end = rows[start][2], start + 1
         while end < len(rows) and rows[end][2] == kind:
             end += 1
         run = rows[start:end]
-        if kind == "alert" and len(run) > 1:
+        if kind == "alert":
+            seqs = [row[0] for row in run if row[3] is None]
+            more += len(seqs)
+            if seqs:
+                connection.execute("INSERT INTO waiting_alerts SELECT value FROM json_each(?)", (json.dumps(seqs),))
+        elif kind == "joined":
+            counted = False
+            seqs = [seq for row in run for seq in _joined(row[5])]
             connection.execute(
-                "INSERT INTO waiting_alerts SELECT seq FROM entries WHERE seq BETWEEN ? AND ? AND kind = 'alert'",
-                (run[0][0], run[-1][0]),
+                "DELETE FROM waiting_alerts WHERE seq IN (SELECT value FROM json_each(?))", (json.dumps(seqs),)
             )
-        elif kind == "joined" and len(run) > 1:
-            seqs = json.dumps([seq for row in run for seq in _joined(row[5])])
-            connection.execute("DELETE FROM waiting_alerts WHERE seq IN (SELECT value FROM json_each(?))", (seqs,))
         else:
+            counted = counted and kind != "incident"
             for row in run:
                 project(connection, *row)
         start = end
+    return more if counted else None
 
 
 def project(
@@ -133,7 +144,8 @@ def project(
     run = connection.execute
     match kind:
         case "alert":
-            run("INSERT INTO waiting_alerts VALUES (?)", (seq,))
+            if incident is None:
+                run("INSERT INTO waiting_alerts VALUES (?)", (seq,))
         case "joined":
             connection.executemany("DELETE FROM waiting_alerts WHERE seq = ?", [(one,) for one in _joined(data)])
         case "incident":

@@ -1,0 +1,189 @@
+"""The journal's writer: one thread that commits what waits as one transaction, so that an fsync serves many appends.
+
+While a group is being committed, the next one gathers in the event loop; the thread is given whole groups, because every
+hand-over between two threads costs more than a row does. What is written is decided elsewhere; this must not look into it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+from uici.journal import tables
+from uici.journal.encoding import text_of
+from uici.journal.entry import Entry
+from uici.journal.failures import in_words
+from uici.model import JournalError
+
+_GROUP = 1000  # entries a commit, so that the first of a long queue does not wait for all of it
+
+Work = Callable[[sqlite3.Connection], Any]
+
+
+class _Write:
+    """One append (``rows``) or one ``work`` on the writer's connection, and where its answer goes."""
+
+    __slots__ = ("answer", "error", "future", "rows", "work")
+
+    def __init__(
+        self,
+        future: asyncio.Future[Any],
+        rows: Sequence[tuple[Entry, str, Mapping[str, Any]]] = (),
+        work: Work | None = None,
+    ) -> None:
+        self.future, self.rows, self.work = future, rows, work
+        self.answer: Any = None
+        self.error: JournalError | None = None
+
+
+class Writer:
+    """Used in the event loop that made it. ``durable``: called there with the last seq whenever a group is.
+
+    ``waiting``: alerts that wait and incidents that are open, as of the last commit.
+    """
+
+    def __init__(self, path: Path, connection: sqlite3.Connection, durable: Callable[[int], None]) -> None:
+        self._path, self._connection, self._durable = path, connection, durable
+        self._wal = path.with_name(path.name + "-wal")
+        self._loop = asyncio.get_running_loop()
+        self._gathered: deque[_Write] = deque()
+        self._busy = False
+        self._groups: SimpleQueue[list[_Write] | None] = SimpleQueue()
+        self._seq = _last_seq(connection)
+        self.seq = self._seq
+        self.waiting = _count_waiting(connection)
+        self._inodes = self._files()
+        self._thread = threading.Thread(target=self._run, name="uici-journal-writer", daemon=True)
+        self._thread.start()
+
+    # In the event loop
+
+    async def write(self, entries: Sequence[Entry]) -> int:
+        """Gives the last one's seq once they are durable. Raises JournalError: none was accepted then."""
+        try:
+            rows = [(entry, *text_of(entry)) for entry in entries]
+        except (TypeError, ValueError) as error:
+            raise JournalError(f"an entry cannot be written: {error}") from error
+        return int(await self._submit(_Write(self._loop.create_future(), rows)))
+
+    async def work(self, work: Work) -> Any:
+        """What ``work`` gives, done in a transaction of the writer's connection. Raises JournalError."""
+        return await self._submit(_Write(self._loop.create_future(), work=work))
+
+    async def _submit(self, write: _Write) -> Any:
+        self._gathered.append(write)
+        if not self._busy:
+            self._busy = True
+            # Not at once: whoever is ready to append in this turn of the loop shares the commit.
+            self._loop.call_soon(self._hand_over)
+        return await write.future
+
+    def _hand_over(self) -> None:
+        group: list[_Write] = []
+        size = 0
+        while self._gathered and size < _GROUP:
+            write = self._gathered.popleft()
+            group.append(write)
+            size += len(write.rows) or _GROUP
+        self._busy = bool(group)
+        if group:
+            self._groups.put(group)
+
+    def _answer(self, group: list[_Write], seq: int) -> None:
+        self.seq = seq
+        self._hand_over()
+        for write in group:
+            if write.future.done():  # its caller was cancelled; the entries are written all the same
+                continue
+            if write.error is not None:
+                write.future.set_exception(write.error)
+            else:
+                write.future.set_result(write.answer)
+        self._durable(seq)
+
+    def close(self) -> Callable[[], None]:
+        """Takes no more. Gives what waits, in another thread, for the end of what was appended."""
+        if self._gathered:
+            self._groups.put(list(self._gathered))
+            self._gathered.clear()
+        self._groups.put(None)
+        return self._thread.join
+
+    # In the thread
+
+    def _run(self) -> None:
+        while (group := self._groups.get()) is not None:
+            self._commit(group)
+            try:
+                self._loop.call_soon_threadsafe(self._answer, group, self._seq)
+            except RuntimeError:
+                continue  # the loop is closed: nobody waits any more
+
+    def _commit(self, group: list[_Write]) -> None:
+        try:
+            self._transaction(group)
+        except (sqlite3.OperationalError, OSError) as error:
+            self._fail(group, error)
+        except Exception as error:  # noqa: BLE001 - the thread outlives whatever an entry or a work does
+            of_file = isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.IntegrityError)
+            if len(group) == 1 or of_file:
+                self._fail(group, error)
+                return
+            # One of them is not as Entry says; the others must not suffer for it.
+            for write in group:
+                self._commit([write])
+
+    def _transaction(self, group: list[_Write]) -> None:
+        connection, seq = self._connection, self._seq
+        if self._files() != self._inodes:
+            raise FileNotFoundError(f"{self._path} was removed or replaced while this process holds it")
+        texts: list[tuple[int, float, str, str | None, str | None, str]] = []
+        rows: list[tables.Row] = []
+        for write in group:
+            for entry, text, data in write.rows:
+                seq += 1
+                texts.append((seq, entry.at, entry.kind, entry.incident, entry.request, text))
+                rows.append((seq, entry.at, entry.kind, entry.incident, entry.request, data))
+            write.answer = seq
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            tables.insert(connection, texts)
+            more = tables.project_all(connection, rows)
+            for write in group:
+                if write.work is not None:
+                    write.answer, more = write.work(connection), None
+            waiting = self.waiting + more if more is not None else _count_waiting(connection)
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        self._seq, self.waiting = seq, waiting
+
+    def _fail(self, group: list[_Write], error: Exception) -> None:
+        for write in group:
+            write.error = in_words(error, self._path)
+
+    def _files(self) -> tuple[tuple[int, int], ...]:
+        """Which files the two paths name now. A database that was removed would take commits that nobody finds again."""
+        stats = (self._path.stat(), self._wal.stat())
+        return tuple((one.st_dev, one.st_ino) for one in stats)
+
+
+def _last_seq(connection: sqlite3.Connection) -> int:
+    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'entries'").fetchone()
+    return int(row[0]) if row else 0
+
+
+def _count_waiting(connection: sqlite3.Connection) -> int:
+    row = connection.execute(
+        "SELECT (SELECT count(*) FROM waiting_alerts) + "
+        "(SELECT count(*) FROM incidents WHERE state IN ('open', 'acting', 'waiting'))"
+    ).fetchone()
+    return int(row[0])
