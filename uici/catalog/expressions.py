@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from uici.catalog import checked, functions, templates
+from uici.catalog import checked, functions, needs, templates
 from uici.model import ExpressionError, rfc3339
 
 #: CEL takes plain dicts, lists and scalars only; everything else is copied to such first.
@@ -147,7 +147,8 @@ def _there(value: Any) -> str:
 
 def _run(source: str, roots: Mapping[str, Any]) -> Any:
     wanted = _reads(source)
-    data = {name: roots[name] for name in wanted if name in roots}
+    parts = _needs(source)
+    data = {name: needs.pruned(roots[name], parts[name]) for name in wanted if name in roots}
     if len(data) < len(wanted):
         missing = ", ".join(sorted(wanted - data.keys()))
         raise ExpressionError(f"{_short(source)} reads {missing}, which is not given here{_there(roots)}")
@@ -250,10 +251,20 @@ def _compiled(source: str, names: frozenset[str]) -> Any:
 
 @lru_cache(maxsize=4096)
 def _reads(source: str) -> frozenset[str]:
+    return checked.free_names(_parsed(source))
+
+
+@lru_cache(maxsize=4096)
+def _needs(source: str) -> Mapping[str, needs.Need]:
+    return needs.needs(_parsed(source))
+
+
+def _parsed(source: str) -> bytes:
+    """The serialized syntax tree; raises ExpressionError."""
     if "\0" in source:
         raise ExpressionError("an expression may not hold a NUL character")
     try:
         compiled = _environment(frozenset(), functions.needed(source)).compile(source, disable_check=True)
-        return checked.free_names(compiled.serialize())
+        return bytes(compiled.serialize())
     except (RuntimeError, TypeError, ValueError) as error:
         raise ExpressionError(f"{_short(source)}: {problem_of(error)}") from None
