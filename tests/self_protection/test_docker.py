@@ -102,7 +102,7 @@ def scene() -> Iterator[Scene]:
             },
         )
         python = str(Path(sys.prefix, "bin", "python"))
-        ran = uici.exec_run([python, "-c", FACTS], environment={"PATH": "/bin"})
+        ran = uici.exec_run([python, "-c", FACTS], environment={"PATH": "/bin", "PYTHONPATH": str(HERE.parents[1])})
         assert ran.exit_code == 0, ran.output.decode()
         facts = json.loads(ran.output)
         assert uici.id in facts["containers"]
