@@ -139,8 +139,9 @@ def test_hostile_data_is_refused_and_not_a_crash() -> None:
 def test_tuples_and_mappings_are_lists_and_maps() -> None:
     from types import MappingProxyType
 
-    roots = {"x": MappingProxyType({"names": ("a", "b")})}
-    assert evaluate("x.names + ['c']", roots) == ["a", "b", "c"]
+    for x in (MappingProxyType({"names": ("a", "b")}), {"names": ("a", "b")}):
+        assert evaluate("x.names + ['c']", {"x": x}) == ["a", "b", "c"]
+        assert condition("x == {'names': ['a', 'b']}", {"x": x})
 
 
 def test_lists_are_built_item_by_item_past_cels_budget() -> None:

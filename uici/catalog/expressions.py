@@ -153,8 +153,12 @@ def _run(source: str, roots: Mapping[str, Any]) -> Any:
         missing = ", ".join(sorted(wanted - data.keys()))
         raise ExpressionError(f"{_short(source)} reads {missing}, which is not given here{_there(roots)}")
     try:
-        value = _compiled(source, wanted).eval(data=_fit(data))
+        compiled, fit = _compiled(source, wanted), _fit(data)
+        value = compiled.eval(data=fit)
         kind = value.type().name()
+        if kind == "ERROR" and "Non-CEL value type" in str(value.plain_value()):  # a tuple, which JSON takes for a list
+            value = compiled.eval(data=_copied(fit, 0))
+            kind = value.type().name()
         plain = value.plain_value() if kind != "OPTIONAL_TYPE" else None
     except (RuntimeError, TypeError, ValueError, OverflowError, SystemError) as error:
         raise ExpressionError(f"{_short(source)}: {problem_of(error)}") from None
