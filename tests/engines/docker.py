@@ -247,13 +247,17 @@ def _wait(folder: Path, seconds: float = 60) -> None:
 def sweep() -> None:
     """Cleans folders whose keeper died too (a crash of the machine, a kill of everything)."""
     for folder in Path(tempfile.gettempdir()).glob(_PREFIX + "*"):
+        if folder.suffix == ".lock" and not folder.with_suffix("").exists():
+            with contextlib.suppress(OSError), folder.open() as gate:
+                fcntl.flock(gate, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                folder.unlink()
         if not folder.is_dir():
             continue
         if folder.suffix == ".gone":
             dockerd.clean(folder, folder.stem)
             continue
         with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
-            for name in (f"{folder}.lock", folder / "users", folder / "keeper"):
+            for name in (folder / "users", f"{folder}.lock", folder / "keeper"):
                 fcntl.flock(stack.enter_context(Path(name).open("a")), fcntl.LOCK_EX | fcntl.LOCK_NB)
             dockerd.leave(folder)
 
