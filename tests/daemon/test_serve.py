@@ -140,7 +140,7 @@ def test_a_reload_that_does_not_pass_keeps_the_last_good_one(catalog: Callable[.
         one.line("ready")
         before = client.get("api/v1/status")["catalog"]["digest"]
         good = (folder / "operations.yml").read_text()
-        (folder / "operations.yml").write_text(good.replace('"include"', '"inclode"'))
+        (folder / "operations.yml").write_text(good.replace('"include"', '"inclode": [], "include"'))
         one.popen.send_signal(signal.SIGHUP)
         assert any("inclode" in problem for problem in one.line("reload refused")["problems"])
         status = client.get("api/v1/status")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -282,10 +284,22 @@ async def test_a_frozen_supervisord_leaves_a_change_in_doubt_and_a_read_unanswer
             one.wait("web", "STOPPED")
 
 
-async def test_a_connection_that_breaks_in_the_middle_is_a_doubt() -> None:
-    with supervisord(
-        {"slow": {"command": "/bin/sh -c 'trap : TERM; while :; do sleep 1; done'", "stopwaitsecs": 30}}
-    ) as one:
+def slow_to_stop(ready: Path, seconds: int) -> dict[str, dict[str, Any]]:
+    """A program that hears no SIGTERM once ``ready`` is there: before its trap is set, it would die of it."""
+    command = f"/bin/sh -c 'trap : TERM; touch {ready}; while :; do sleep 0.1; done'"
+    return {"slow": {"command": command, "stopwaitsecs": seconds}}
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 20
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert path.exists()
+
+
+async def test_a_connection_that_breaks_in_the_middle_is_a_doubt(tmp_path: Path) -> None:
+    with supervisord(slow_to_stop(tmp_path / "ready", 30)) as one:
+        await asyncio.to_thread(wait_for, tmp_path / "ready")
         async with opened(one.url) as executor:
             running = asyncio.ensure_future(executor.run(call("supervisor.stopProcess", name="slow:slow", wait=True)))
             await asyncio.to_thread(one.wait, "slow", "STOPPING")
@@ -296,10 +310,9 @@ async def test_a_connection_that_breaks_in_the_middle_is_a_doubt() -> None:
         os.kill(pid, signal.SIGKILL)  # its supervisord can no longer end it
 
 
-async def test_what_is_cancelled_is_over_before_it_is_given_up() -> None:
-    with supervisord(
-        {"slow": {"command": "/bin/sh -c 'trap : TERM; while :; do sleep 0.1; done'", "stopwaitsecs": 1}}
-    ) as one:
+async def test_what_is_cancelled_is_over_before_it_is_given_up(tmp_path: Path) -> None:
+    with supervisord(slow_to_stop(tmp_path / "ready", 1)) as one:
+        await asyncio.to_thread(wait_for, tmp_path / "ready")
         async with opened(one.url) as executor:
             running = asyncio.ensure_future(executor.run(call("supervisor.stopProcess", name="slow:slow", wait=True)))
             await asyncio.to_thread(one.wait, "slow", "STOPPING")
