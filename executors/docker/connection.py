@@ -8,6 +8,7 @@ here repeats a request, and nothing here decides what may be sent.
 from __future__ import annotations
 
 import contextlib
+import io
 import socket
 import threading
 import time
@@ -202,15 +203,41 @@ class _API(docker.APIClient):
 
     def __init__(self, *, size: int, reconnected: Any, **options: Any) -> None:
         self._size, self._reconnected = size, reconnected
+        self._socket: _UnixPool | None = None
         super().__init__(**options)
 
     def mount(self, prefix: Any, adapter: Any) -> None:
         if isinstance(adapter, UnixHTTPAdapter):
             adapter = _UnixAdapter(adapter.socket_path, self._size, self._reconnected)
+            self._socket = adapter.pool
         elif type(adapter) is HTTPAdapter:
             adapter = _TCPAdapter(self._size, self._reconnected)
         self.trust_env = False  # before the first request: no proxy from the environment between UICI and an engine
         super().mount(prefix, adapter)
+
+    def get(self, url: str | bytes, **options: Any) -> requests.Response:
+        """A read that is no stream goes straight to the socket's pool: requests would take three times as long over it."""
+        if self._socket is None or options.get("stream") or options.keys() - {"params", "stream", "timeout"}:
+            return super().get(url, **options)
+        path, given = str(url).removeprefix(self.base_url), options.get("params") or {}
+        if given:
+            path += "?" + urlencode({name: one for name, one in given.items() if one is not None}, doseq=True)
+        exchange = _current()
+        exchange.sending = False
+        try:
+            found = self._socket.urlopen("GET", path, retries=False, timeout=exchange.remaining(), redirect=False)
+        except urllib3.exceptions.TimeoutError as error:
+            raise requests.exceptions.ReadTimeout(error) from error
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise requests.exceptions.ConnectionError(error) from error
+        if 300 <= found.status < 400:
+            return super().get(url, **options)
+        answer = requests.Response()
+        answer.status_code, answer.reason, answer.url = found.status, found.reason or "", str(url)
+        answer.headers.update(found.headers)
+        answer.encoding = "utf-8"
+        answer.raw = io.BytesIO(found.data)
+        return answer
 
 
 class Client(docker.DockerClient):
