@@ -152,9 +152,12 @@ class SQLiteJournal:
 
     # Reading
 
-    async def _read(self, function: Callable[..., T], *arguments: Any, **named: Any) -> T:
+    def _readable(self) -> None:
         if self._closed:
             raise JournalError(f"the journal {self.path} is closed")
+
+    async def _read(self, function: Callable[..., T], *arguments: Any, **named: Any) -> T:
+        self._readable()
 
         def read() -> T:
             try:
@@ -239,10 +242,12 @@ class SQLiteJournal:
         return (await self.closed_keys()).get(key)
 
     async def closed_keys(self) -> dict[str, str]:
-        return await self._read(reads.closed_keys)
+        self._readable()
+        return dict(self._writer.closed)
 
     async def paused(self) -> dict[str | None, str]:
-        return await self._read(reads.paused)
+        self._readable()
+        return dict(self._writer.paused)
 
     async def outbox(self, now: float, limit: int = 100) -> list[Escalation]:
         return await self._read(reads.outbox, now, limit)

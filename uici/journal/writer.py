@@ -15,13 +15,16 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from uici.journal import tables
+from uici.journal import reads, tables
 from uici.journal.encoding import text_of
 from uici.journal.entry import Entry
 from uici.journal.failures import in_words
 from uici.model import JournalError
 
 _GROUP = 1000  # entries a commit, so that the first of a long queue does not wait for all of it
+
+#: Kinds that change what is closed or paused.
+_HOLDING = frozenset({"closed", "reopened", "paused", "resumed"})
 
 Work = Callable[[sqlite3.Connection], Any]
 
@@ -45,7 +48,8 @@ class _Write:
 class Writer:
     """Used in the event loop that made it. ``durable``: called there with the last seq whenever a group is.
 
-    ``waiting``: alerts that wait and incidents that are open, as of the last commit.
+    As of the last commit: ``waiting``, how many alerts wait and incidents are open; ``closed`` and ``paused``, few and
+    asked for with every change, so that nobody has to wait for a thread to read them.
     """
 
     def __init__(self, path: Path, connection: sqlite3.Connection, durable: Callable[[int], None]) -> None:
@@ -58,6 +62,7 @@ class Writer:
         self._seq = _last_seq(connection)
         self.seq = self._seq
         self.waiting = _count_waiting(connection)
+        self.closed, self.paused = reads.closed_keys(connection), reads.paused(connection)
         self._inodes = self._files()
         self._thread = threading.Thread(target=self._run, name="uici-journal-writer", daemon=True)
         self._thread.start()
@@ -159,12 +164,15 @@ class Writer:
                 if write.work is not None:
                     write.answer, more = write.work(connection), None
             waiting = self.waiting + more if more is not None else _count_waiting(connection)
+            closed, paused = self.closed, self.paused
+            if any(write.work is not None for write in group) or any(row[2] in _HOLDING for row in rows):
+                closed, paused = reads.closed_keys(connection), reads.paused(connection)
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
-        self._seq, self.waiting = seq, waiting
+        self._seq, self.waiting, self.closed, self.paused = seq, waiting, closed, paused
 
     def _fail(self, group: list[_Write], error: Exception) -> None:
         for write in group:
