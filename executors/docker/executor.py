@@ -160,6 +160,8 @@ class DockerExecutor:
         if self._calls is None:
             raise UnreachableError("the Docker executor is not open")
         exchange = Exchange(call.timeout)
+        if call.path == "probe.check" and not call.arguments.get("url"):
+            return _run(self._reads, call, exchange)  # there is nothing to ask, so nothing to wait for
         timer = asyncio.get_running_loop().call_later(call.timeout, exchange.expire)
         try:
             return await self._calls.run(_run, self._reads, call, exchange)
