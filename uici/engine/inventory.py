@@ -12,7 +12,7 @@ from typing import Any
 from uici.engine.core import Core
 from uici.engine.environments import OpenEnvironment
 from uici.engine.execution import Execution
-from uici.engine.roots import inventory_root
+from uici.engine.roots import inventory_root, listed_service
 from uici.model import Origin, Request
 
 #: Seconds that a listing may be old.
@@ -20,8 +20,8 @@ AGE = 30.0
 
 
 async def inventory_of(core: Core, place: OpenEnvironment, execution: Execution | None = None) -> Mapping[str, Any]:
-    """Name -> ``{id, labels, depends_on, probe}``. Raises what asking raises: a place that must be listed to be a target
-    is none while the listing cannot be had."""
+    """Name -> ``{id, labels, depends_on, probe}``, what is known of them. Raises what asking raises: a place that must
+    be listed to be a target is none while the listing cannot be had."""
     from uici.engine.asking import ask  # asking needs the inventory too
 
     environment = place.environment
@@ -41,12 +41,9 @@ async def inventory_of(core: Core, place: OpenEnvironment, execution: Execution 
         answer = await ask(core, asker, environment.inventory_from, {}, {}, inventory=own)
         listed = answer.get("services", ()) if isinstance(answer, Mapping) else ()
         place.listing = {
-            str(one["service"]): {
-                "id": one.get("id"),
-                "labels": one.get("labels", {}),
-                "depends_on": one.get("depends_on", []),
-                "probe": one.get("probe"),
-            }
+            str(one["service"]): listed_service(
+                one.get("id"), one.get("labels") or {}, one.get("depends_on") or (), one.get("probe")
+            )
             for one in listed
             if isinstance(one, Mapping) and "service" in one
         }

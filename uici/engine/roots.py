@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from uici.model import Command, Environment, Resource
@@ -14,14 +14,17 @@ def environment_root(environment: Environment) -> dict[str, Any]:
 
 def inventory_root(environment: Environment) -> dict[str, Any]:
     return {
-        name: {
-            "id": service.id,
-            "labels": dict(service.labels),
-            "depends_on": list(service.depends_on),
-            "probe": service.probe,
-        }
+        name: listed_service(service.id, service.labels, service.depends_on, service.probe)
         for name, service in environment.services.items()
     }
+
+
+def listed_service(
+    id: str | None, labels: Mapping[str, str], depends_on: Iterable[str], probe: str | None
+) -> dict[str, Any]:
+    """One service of the inventory. What is not given is not there, so that ``.?probe.orValue('')`` means what it says."""
+    given = {"id": id, "labels": dict(labels), "depends_on": list(depends_on), "probe": probe}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def target_root(target: Resource, environment: Environment) -> dict[str, Any]:

@@ -109,7 +109,7 @@ async def locate(
     listed = inventory.get(name)
     if environment.inventory_only and listed is None:
         return []
-    wanted = listed["id"] if listed is not None and listed["id"] is not None else name
+    wanted = listed.get("id", name) if listed is not None else name
     found = await bounded(
         f"locating {name[:100]!r} in {environment.name}",
         place.executor.locate(Target(kind=kind, name=wanted, namespace=namespace)),
