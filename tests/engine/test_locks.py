@@ -124,3 +124,44 @@ async def test_a_waiter_that_is_cancelled_gives_way() -> None:
 async def _use(locks: Locks) -> None:
     async with locks.hold("e", frozenset({"web"}), 10):
         raise AssertionError("it was cancelled before")
+
+
+async def test_in_the_middle_of_a_command_nobody_comes_between_while_it_waits_for_more() -> None:
+    locks, order = Locks(), []
+    busy = asyncio.Event()
+
+    async def other(key: str) -> None:
+        async with locks.hold("e", frozenset({key}), 5):
+            order.append(key)
+            await busy.wait()
+
+    async with locks.hold("e", frozenset({"web"}), 1) as hold:
+        holding = asyncio.create_task(other("db"))
+        await asyncio.sleep(0)
+        wanting = asyncio.create_task(other("web"))
+        extending = asyncio.create_task(locks.extend(hold, frozenset({"db"}), 5, keep=True))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert order == ["db"]
+        busy.set()
+        assert await extending is False
+        assert hold.keys == {"web", "db"}
+        assert order == ["db"], "web was never let go"
+    await asyncio.gather(holding, wanting)
+    assert order == ["db", "web"]
+
+
+async def test_two_that_wait_for_each_other_in_the_middle_end_by_the_limit_of_one() -> None:
+    locks = Locks()
+    async with locks.hold("e", frozenset({"a"}), 1) as one, locks.hold("e", frozenset({"b"}), 1) as two:
+        waiting = asyncio.create_task(locks.extend(one, frozenset({"b"}), 30, keep=True))
+        await asyncio.sleep(0)
+        with pytest.raises(TimeoutError):
+            await locks.extend(two, frozenset({"a"}), 0, keep=True)
+        assert two.keys == {"b"}
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert one.keys == {"a"}
+    async with locks.hold("e", None, 0):
+        pass

@@ -79,7 +79,7 @@ async def ask(
             f"{operation.name}: its answer breaks its contract: {'; '.join(problems[:3])}; mend `returns` of its "
             f"{translation.dialect} translation",
         )
-    return core.environments.redactor.data(answer)
+    return core.redact(execution, answer)
 
 
 def with_namespace(request: Request, operation: Operation, namespace: str | None) -> Request:

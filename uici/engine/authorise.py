@@ -34,6 +34,7 @@ UNHELPFUL = frozenset({"running", "not_recovered", "inconclusive", "failed", "in
 class Question:
     """``attempts``: what the journal has of this key (and environment), the asking request left out.
 
+    ``key``: of the target, or of the whole engine where there is none; None: the target's.
     ``touched``: what a pinned Call touches. ``undo``: a child command; brakes, pause and autonomy were its parent's.
     ``at``: seconds since the epoch; ``now``: RFC 3339.
     """
@@ -45,6 +46,7 @@ class Question:
     risk: Risk
     target: Resource | None
     policies: Policies
+    key: str | None = None
     touched: Sequence[Resource] = ()
     attempts: Sequence[Attempt] = ()
     paused_by: str | None = None
@@ -164,6 +166,7 @@ def _first_match(question: Question, target: Resource | None) -> tuple[str, str,
 
 
 def _roots(question: Question, target: Resource | None) -> Mapping[str, Any]:
+    key = _key(question)
     roots: dict[str, Any] = {
         "request": {**question.request.to_json(), "environment": question.environment.name},
         "operation": {
@@ -184,7 +187,7 @@ def _roots(question: Question, target: Resource | None) -> Mapping[str, Any]:
             "name": question.origin.name,
             "person": question.origin.person,
         },
-        "history": history(question.attempts),
+        "history": history([one for one in question.attempts if key is None or one.key == key]),
         "now": question.now,
     }
     if target is not None:
@@ -192,6 +195,10 @@ def _roots(question: Question, target: Resource | None) -> Mapping[str, Any]:
         labels = {**target.labels, **(service.labels if service else {})}
         roots["target"] = {**target.to_json(), "labels": labels}
     return roots
+
+
+def _key(question: Question) -> str | None:
+    return question.key or (question.target.key if question.target else None)
 
 
 def history(attempts: Sequence[Attempt]) -> dict[str, Any]:
@@ -209,6 +216,7 @@ def history(attempts: Sequence[Attempt]) -> dict[str, Any]:
 def _brakes(question: Question) -> Gate:
     if question.undo:
         return Gate(name="brake")
+    key = _key(question)
     for brake in question.policies.brakes:
         if question.risk < brake.min_risk:
             continue
@@ -217,7 +225,7 @@ def _brakes(question: Question) -> Gate:
             for attempt in question.attempts
             if attempt.at > question.at - brake.within
             and Risk(attempt.risk) >= brake.min_risk
-            and ("target" not in brake.per or (question.target is not None and attempt.key == question.target.key))
+            and ("target" not in brake.per or (key is not None and attempt.key == key))
             and ("environment" not in brake.per or attempt.environment == question.environment.name)
             and ("operation" not in brake.per or attempt.operation == question.operation.name)
             # A person's change that worked is no sign of flapping; automation's, where no trouble had been seen, is.

@@ -13,25 +13,32 @@ from collections.abc import Mapping
 from typing import Any
 
 from uici.catalog.expressions import condition
+from uici.engine.admit import admit
 from uici.engine.asking import ask, observe_step
-from uici.engine.authorise import Question, authorise
 from uici.engine.core import Core
-from uici.engine.elsewhere import not_elsewhere
 from uici.engine.environments import OpenEnvironment, bounded
-from uici.engine.execution import Execution, Recorded
-from uici.engine.guard import Surroundings, guard
-from uici.engine.inventory import inventory_of
+from uici.engine.execution import Execution, Recorded, plain
+from uici.engine.redact import holds_hidden
 from uici.engine.roots import command_roots
 from uici.engine.settle import Settled, settle
 from uici.engine.steps import Steps, accepted, retried
-from uici.engine.validate import locate
-from uici.engine.verdict import EndedError, failed, in_doubt, refused
+from uici.engine.uninterrupted import uninterrupted
+from uici.engine.verdict import EndedError, failed, in_doubt
 from uici.executor import Done, Outcome, Rejected, Unknown
 from uici.journal import Entry
-from uici.model import Call, Command, ExpressionError, Pinned, Reason, Resource, Risk, Status, Step, Touch
-
-#: How far back the journal is asked for attempts at most, seconds; brakes look back less.
-LOOK_BACK = 7 * 86400.0
+from uici.model import (
+    Call,
+    Command,
+    ExpressionError,
+    JournalError,
+    Pinned,
+    Reason,
+    Resource,
+    Risk,
+    Status,
+    Step,
+    UnreachableError,
+)
 
 
 def steps_of(execution: Execution, command: Command, place: OpenEnvironment, inventory: Mapping[str, Any]) -> Steps:
@@ -64,28 +71,31 @@ async def run_part(core: Core, execution: Execution, steps: Steps, part: str, de
 
 
 async def _step(core: Core, execution: Execution, steps: Steps, part: str, index: int, step: Step) -> None:
-    items = steps.items(step)
-    if step.each is None and step.as_ is not None and step.as_ in execution.recorded_answers:
-        steps.roots.setdefault(step.as_, execution.recorded_answers[step.as_])
+    items = execution.items.get((part, index))
+    if items is None:
+        items = steps.items(step)
+    elif holds_hidden(items):
+        raise in_doubt(f"{step.call}: what it repeats over held secrets that are not stored, so it cannot be continued")
     answers: list[Any] = []
     execution.empty = execution.empty or not items
     for number, item in enumerate(items):
         _stop_if_cancelled(execution, part)
         limit = _time_left(core, execution)
-        draft = steps.call(step, item, limit)
+        # A call that was begun before a restart is settled first: that its effect is there may be its own doing.
+        begun = execution.recorded.get((part, index, number))
+        draft = begun.call if begun is not None else steps.call(step, item, limit)
         if draft.risk is Risk.OBSERVE:
             # Asked in one go: `each` and `until` are the observing step's own business.
-            await observe_step(core, steps, step, timeout=limit)
-            execution.note("call", draft.path, "done", {"part": part, "risk": "observe"})
+            await _observe(core, execution, steps, part, step, draft, limit)
             return
         execution.offered += 1
-        # A call that was begun before a restart is settled first: that its effect is there may be its own doing.
-        begun = (part, index, number) in execution.recorded
-        if not begun and step.unless is not None and condition(step.unless, steps.seeing(step, item)):
+        if begun is None and step.unless is not None and condition(step.unless, steps.seeing(step, item)):
             execution.skipped += 1
             execution.note("call", draft.path, "skipped", {"part": part})
             answers.append(None)
             continue
+        if step.each is not None:
+            execution.items[part, index] = items
         try:
             done = await _change(core, execution, steps, part, index, number, step, item, draft)
             steps.answer(step, draft, done)
@@ -94,9 +104,26 @@ async def _step(core: Core, execution: Execution, steps: Steps, part: str, index
         except EndedError as ended:
             if not step.continue_ or ended.status is not Status.FAILED:
                 raise
+            execution.failures.append(ended)
             answers.append(None)
     if step.each is not None and step.as_ is not None:
         steps.roots[step.as_] = answers
+
+
+async def _observe(
+    core: Core, execution: Execution, steps: Steps, part: str, step: Step, draft: Call, limit: float
+) -> None:
+    """An observing step. After a restart the recorded answer holds; it is asked again for its objects alone."""
+    recorded = execution.recorded_answers.get(step.as_) if step.as_ is not None else None
+    known = recorded is not None and not holds_hidden(recorded)
+    try:
+        await observe_step(core, steps, step, timeout=limit)
+    except (EndedError, UnreachableError):
+        if not known:
+            raise
+    if known and step.as_ is not None:
+        steps.roots[step.as_] = recorded
+    execution.note("call", draft.path, "done", {"part": part, "risk": "observe"})
 
 
 def _stop_if_cancelled(execution: Execution, part: str) -> None:
@@ -131,7 +158,7 @@ async def _change(
         return await _settle(core, execution, steps, part, index, number, step, recorded)
     retry_until = core.clock() + (step.within if step.within is not None else 0.0)
     while True:
-        pinned = await _admit(core, execution, steps.place, draft, step.touches)
+        pinned = await admit(core, execution, steps.place, draft, step.touches)
         execution.changes += 1
         if execution.dry_run:
             preview = await bounded(draft.path, steps.place.executor.preview(pinned.call))
@@ -145,6 +172,7 @@ async def _change(
         intent, outcome = await _act(core, execution, steps, part, index, number, pinned, redo=False)
         if isinstance(outcome, Rejected) and retried(step, outcome) and core.clock() < retry_until:
             await core.sleep(step.every)
+            _stop_if_cancelled(execution, part)
             draft = steps.call(step, item, _time_left(core, execution))
             continue
         if isinstance(outcome, Unknown):
@@ -154,7 +182,7 @@ async def _change(
                 None,
                 core.clock(),
                 steps.place.engine,
-                core.environments.redactor.data(pinned.call.to_json()) != pinned.call.to_json(),
+                core.redact(execution, pinned.call.to_json()) != pinned.call.to_json(),
             )
             return await _settle(core, execution, steps, part, index, number, step, doubt)
         return _done(step, pinned.call, outcome)
@@ -178,123 +206,6 @@ def _shown(pinned: Pinned, part: str) -> dict[str, Any]:
         "risk": pinned.call.risk.value,
         "touches": [f"{touch.resource.kind}/{touch.resource.name}" for touch in pinned.touches],
     }
-
-
-async def _admit(core: Core, execution: Execution, place: OpenEnvironment, call: Call, declared: Any) -> Pinned:
-    """Pins, authorises, guards and locks; gives the exact call and all that it touches, or raises EndedError."""
-    while True:
-        pinned = await bounded(call.path, place.executor.resolve(call))
-        if pinned.unknown is not None and declared is not None:
-            pinned = await _declared(core, execution, place, pinned, declared)
-        risk = Risk.DESTROY if pinned.unknown is not None else place.executor.risk(pinned)
-        pinned = dataclasses.replace(pinned, call=dataclasses.replace(pinned.call, risk=risk))
-        await authorise_now(core, execution, place, max(risk, execution.risk or risk), pinned)
-        around = Surroundings(
-            environment=place.environment,
-            names=core.environments.names_of(place.engine) or (place.name,),
-            identity=await core.environments.identity(place, fresh=risk is Risk.DESTROY),
-            policies=execution.catalog.policies,
-            taken=core.taken_by_others(execution),
-            own=execution.taking if risk is Risk.DESTROY else {},
-        )
-        if execution.command is None:
-            raise failed(Reason.EXECUTOR, f"{call.path}: no command was accepted for it")
-        refusal = guard(
-            pinned,
-            risk,
-            request=execution.request,
-            origin=execution.origin,
-            operation=execution.command.operation,
-            target=execution.target,
-            around=around,
-        )
-        execution.note("gate", "guard", refusal[0].value if refusal else "pass", {"call": pinned.call.path})
-        if refusal is not None:
-            execution.block(refused(*refusal, gate="guard"))
-        if execution.dry_run or execution.hold is None:
-            return pinned
-        wanted = frozenset(touch.resource.key for touch in pinned.touches)
-        try:
-            if await core.locks.extend(execution.hold, wanted, max(0.1, execution.calls_until - core.clock())):
-                return pinned
-        except TimeoutError as error:
-            raise refused(Reason.BUSY, f"{call.path}: what it touches is busy with another command") from error
-
-
-async def _declared(core: Core, execution: Execution, place: OpenEnvironment, pinned: Pinned, declared: Any) -> Pinned:
-    """What the operator declared that a call touches, where the executor cannot tell.
-
-    ``elsewhere`` needs a person when an LLM or MCP asks; resources are located exactly and must all exist.
-    """
-    if declared == "elsewhere":
-        if execution.origin.kind in ("llm", "mcp"):
-            raise EndedError(
-                Status.NEEDS_APPROVAL,
-                Reason.UNRESOLVED,
-                f"{pinned.call.path} acts elsewhere; a person has to ask for it",
-            )
-        facts = core.environments.facts()
-        why = await not_elsewhere(pinned.call.arguments, (*facts.listens, *facts.needs))
-        if why is not None:
-            raise refused(Reason.SELF, f"{pinned.call.path} is declared to act elsewhere, but {why}")
-        return dataclasses.replace(pinned, unknown=None)
-    touches: list[Touch] = list(pinned.touches)
-    listed = await inventory_of(core, place, execution)
-    for one in declared:
-        found = await locate(
-            place, listed, one.get("kind", "service"), str(one.get("id") or one.get("name")), one.get("namespace")
-        )
-        if len(found) != 1:
-            raise refused(
-                Reason.UNRESOLVED, f"{pinned.call.path}: its declared `touches` {one!r} is not exactly one thing"
-            )
-        touches.append(Touch(resource=found[0]))
-    return dataclasses.replace(pinned, unknown=None, touches=tuple(touches))
-
-
-async def authorise_now(
-    core: Core, execution: Execution, place: OpenEnvironment, risk: Risk, pinned: Pinned | None
-) -> None:
-    """Asks ``authorise`` with what the journal has now; raises EndedError where a gate does not pass."""
-    operation = (
-        execution.command.operation if execution.command else execution.catalog.operations[execution.request.operation]
-    )
-    touched = tuple(touch.resource for touch in pinned.touches) if pinned else ()
-    target = execution.target
-    attempts, paused_by, closed = [], None, None
-    if risk is not Risk.OBSERVE:
-        now = core.clock()
-        attempts = [
-            attempt
-            for attempt in await core.journal.attempts(since=now - LOOK_BACK, key=target.key if target else None)
-            if attempt.request not in (execution.id, execution.parent.id if execution.parent else None)
-        ]
-        paused = await core.journal.paused()
-        paused_by = next((paused[name] for name in (None, place.name) if name in paused), None)
-        for key in {touch.key for touch in touched} | ({target.key} if target else set()):
-            closed = closed or await core.journal.closed(key)
-    gates = authorise(
-        Question(
-            request=execution.request,
-            origin=execution.origin,
-            environment=place.environment,
-            operation=operation,
-            risk=risk,
-            target=target,
-            policies=execution.catalog.policies,
-            touched=touched,
-            attempts=attempts,
-            paused_by=paused_by,
-            closed_because=closed,
-            undo=execution.parent is not None,
-            at=core.clock(),
-            now=execution.command.now if execution.command else "",
-        )
-    )
-    if pinned is None:
-        execution.pass_gates(gates)
-    elif gates[-1].status is not None:
-        execution.pass_gates(gates[-1:])
 
 
 async def _act(
@@ -330,11 +241,13 @@ async def _act(
         "redo": redo,
         "answers": _answers(execution, steps),
     }
-    clean = core.environments.redactor.data(intent)
+    if (part, index) in execution.items and f"{part}.{index}" not in execution.told:
+        intent["items"] = execution.told[f"{part}.{index}"] = execution.items[part, index]
+    clean = core.redact(execution, intent)
     clean["redacted"] = clean["call"] != intent["call"]
     entries.append(Entry(kind="intent", data=clean, incident=execution.incident, request=execution.id, at=core.clock()))
-    seq = await core.journal.append(*entries)
-    execution.intents += 1
+    # Counted before anything else can come between: others see at once what this one takes.
+    taking = dict(execution.taking)
     for touch in pinned.touches:
         key, takes = touch.resource.key, touch.takes
         execution.taking[key] = (
@@ -342,22 +255,34 @@ async def _act(
             if call.risk is Risk.DESTROY
             else max(execution.taking.get(key, 0), takes)
         )
-    running = asyncio.ensure_future(_run_and_record(core, execution, steps, seq, call))
     try:
-        return seq, await asyncio.shield(running)
-    except asyncio.CancelledError:
-        # Cancelled: the call is over when its thread or connection is; until then nothing is let go.
-        await asyncio.wait([running])
+        seq = await core.journal.append(*entries)
+    except JournalError:
+        execution.taking = taking
         raise
+    execution.intents += 1
+    execution.touched = frozenset(touch.resource.key for touch in pinned.touches)
+    running = asyncio.ensure_future(_run_and_record(core, execution, steps, seq, call))
+    core.calls.add(running)
+    running.add_done_callback(core.calls.discard)
+    # Cancelled: the call is over when its thread or connection is; until then nothing is let go.
+    return seq, await uninterrupted(running)
 
 
 async def _run_and_record(core: Core, execution: Execution, steps: Steps, intent: int, call: Call) -> Outcome:
+    outcome: Outcome
     try:
         outcome = await steps.place.executor.run(call)
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise  # the process ends: the next one settles it
+        outcome = Unknown(message="the call was cancelled inside of its executor")
     except Exception as error:  # noqa: BLE001 - any exception that the executor did not list is a doubt, not a crash
         outcome = Unknown(message=f"{type(error).__name__}: {error}")
     data: dict[str, Any] = {"intent": intent, "answer": None, "resources": [], "errors": [], "message": ""}
     if isinstance(outcome, Done):
+        outcome = dataclasses.replace(outcome, answer=plain(outcome.answer))
         data.update(
             status="done", answer=outcome.answer, resources=[resource.to_json() for resource in outcome.resources]
         )
@@ -370,19 +295,25 @@ async def _run_and_record(core: Core, execution: Execution, steps: Steps, intent
     await core.journal.append(entry)
     if entry.data["message"]:
         shown["message"] = entry.data["message"]
-    execution.note("call", call.path, data["status"], core.environments.redactor.data(shown))
+    execution.note("call", call.path, data["status"], shown)
     return outcome
 
 
 def _answers(execution: Execution, steps: Steps) -> Mapping[str, Any]:
-    """The recorded answers so far, so that another process can go on where this one ended."""
+    """The recorded answers that are new since the last intent, so that another process can go on where this one ended."""
     if execution.command is None:
         return {}
     translation = execution.command.translation
     names = {
         step.as_ for step in (*translation.steps, *translation.confirm, *translation.revert) if step.as_ is not None
     }
-    return {name: steps.roots[name] for name in names if name in steps.roots}
+    new = {
+        name: steps.roots[name]
+        for name in names
+        if name in steps.roots and execution.told.get(name, execution) is not steps.roots[name]
+    }
+    execution.told.update(new)
+    return new
 
 
 async def _settle(
@@ -420,7 +351,7 @@ async def _settle(
                 f"{doubt.call.path} did not happen ({why}); it is not done again, as that may not be safe",
             )
         again = dataclasses.replace(doubt.call, timeout=max(1.0, min(doubt.call.timeout, _time_left(core, execution))))
-        pinned = await _admit(core, execution, steps.place, again, step.touches)
+        pinned = await admit(core, execution, steps.place, again, step.touches)
         _, outcome = await _act(
             core, execution, steps, part, index, number, dataclasses.replace(pinned, call=again), redo=True
         )

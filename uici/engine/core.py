@@ -10,17 +10,21 @@ from typing import Any
 
 from uici.catalog import Catalog
 from uici.engine.environments import OpenEnvironments
-from uici.engine.execution import Execution
+from uici.engine.execution import Execution, root_id
 from uici.engine.locks import Locks
 from uici.journal import Entry, Journal
-from uici.model import Clock, Evidence, UnreachableError
+from uici.model import Clock, Evidence
 
 Sleep = Callable[[float], Awaitable[None]]
 
 
 @dataclass(slots=True)
 class Core:
-    """``running``: every execution that has not ended, by its Request's id; ``idle`` is set while there is none."""
+    """``running``: every execution that has not ended, by its Request's id; ``idle`` is set while there is none.
+
+    ``calls``: changing calls that are under way. ``owed``: accepted Requests whose end could not be written down, with
+    their engine and the keys that they touched; ``take_up`` is told of each, to settle it once the journal works again.
+    """
 
     catalog: Catalog
     journal: Journal
@@ -32,14 +36,45 @@ class Core:
     running: dict[str, Execution] = field(default_factory=dict)
     progress: Callable[[str, Evidence], None] | None = None
     closing: bool = False
+    calls: set[asyncio.Task[Any]] = field(default_factory=set)
+    owed: dict[str, tuple[str, frozenset[str]]] = field(default_factory=dict)
+    take_up: Callable[[str], None] | None = None
     idle: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self.idle.set()
 
+    def execution(self, **known: Any) -> Execution:
+        """A new one, with this engine's clock, listener and redaction."""
+        made = Execution(clock=self.clock, progress=self.progress, started=self.clock(), **known)
+        made.redact = lambda data: self.redact(made, data)
+        return made
+
+    def redact(self, execution: Execution, data: Any) -> Any:
+        """The data without the secrets of the settings and without the command's own that are never stored."""
+        return self.environments.redactor.hiding(execution.hidden).data(data)
+
     def begin(self, execution: Execution) -> None:
+        execution.task = asyncio.current_task()
         self.running[execution.id] = execution
         self.idle.clear()
+
+    def owe(self, execution: Execution) -> None:
+        """The journal failed; what was accepted is settled later, and nobody else may change its target until then."""
+        if not execution.accepted or self.closing or execution.place is None:
+            return
+        keys = frozenset(execution.taking) | ({execution.target.key} if execution.target else set())
+        self.owed[execution.id] = (execution.place.engine, keys if execution.target else frozenset())
+        if self.take_up is not None:
+            self.take_up(execution.id)
+
+    def owed_there(self, execution: Execution, engine: str, keys: frozenset[str]) -> str | None:
+        """The Request of another command that must be settled before anything is changed there."""
+        mine = root_id(execution.id)
+        for id, (where, owed) in self.owed.items():
+            if root_id(id) != mine and where == engine and (not owed or not keys or owed & keys):
+                return id
+        return None
 
     def end(self, execution: Execution) -> None:
         self.running.pop(execution.id, None)
@@ -66,7 +101,7 @@ class Core:
         """One entry of this execution, with everything an engine printed redacted."""
         return Entry(
             kind=kind,
-            data=self.environments.redactor.data(dict(data)),
+            data=self.redact(execution, dict(data)),
             incident=execution.incident,
             request=execution.id,
             at=self.clock(),
@@ -83,25 +118,33 @@ class Core:
         request: str | None = None,
     ) -> None:
         """Writes a row of the durable outbox; sending it is the daemon's."""
-        redactor = self.environments.redactor
         await self.journal.append(
-            Entry(
-                kind="escalation",
-                data={
-                    "id": self.new_id(),
-                    "reason": reason,
-                    "title": redactor.text(title),
-                    "message": redactor.text(message),
-                    "environment": environment,
-                    "incident": incident,
-                    "request": request,
-                },
-                incident=incident,
-                request=request,
-                at=self.clock(),
-            )
+            self.escalation(reason, title, message, environment=environment, incident=incident, request=request)
         )
 
-
-def unreachable(error: UnreachableError) -> str:
-    return str(error) or "the engine does not answer"
+    def escalation(
+        self,
+        reason: str,
+        title: str,
+        message: str,
+        *,
+        environment: str | None = None,
+        incident: str | None = None,
+        request: str | None = None,
+    ) -> Entry:
+        redactor = self.environments.redactor
+        return Entry(
+            kind="escalation",
+            data={
+                "id": self.new_id(),
+                "reason": reason,
+                "title": redactor.text(title),
+                "message": redactor.text(message),
+                "environment": environment,
+                "incident": incident,
+                "request": request,
+            },
+            incident=incident,
+            request=request,
+            at=self.clock(),
+        )

@@ -7,14 +7,16 @@ An environment that cannot be opened stays closed and says why; it keeps no othe
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+import fnmatch
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from uici.catalog import Catalog, secrets
 from uici.engine.redact import Redactor
 from uici.executor import Executor, Facts, Health, Identity, load
-from uici.model import Clock, ConfigurationError, Environment, Resource, UnreachableError
+from uici.model import Clock, ConfigurationError, Environment, Resource, UICIError, UnreachableError
 
 #: Seconds that a read of an engine outside of a Call may take (opening, identity, locate, resolve, health).
 READ_LIMIT = 30.0
@@ -43,12 +45,16 @@ class OpenEnvironment:
 
 
 async def bounded(what: str, reading: Awaitable[T], limit: float = READ_LIMIT) -> T:
-    """A read with a limit; a timeout is an engine that does not answer: UnreachableError."""
+    """A read with a limit. A timeout, and whatever a plugin raises that it must not, is no answer: UnreachableError."""
     try:
         async with asyncio.timeout(limit):
             return await reading
     except TimeoutError as error:
         raise UnreachableError(f"{what}: no answer within {limit:.0f} s; is the engine running?") from error
+    except UICIError:
+        raise
+    except Exception as error:  # a plugin's bug must not take the engine's walk with it
+        raise UnreachableError(f"{what}: its executor failed inside: {type(error).__name__}: {error}") from error
 
 
 class OpenEnvironments:
@@ -63,6 +69,7 @@ class OpenEnvironments:
         self._known_engines: dict[str, str] = {}
         self._secrets: set[str] = set()
         self._retired: list[Executor] = []
+        self._not_opened: dict[str, float] = {}
         self.redactor = Redactor()
 
     def __iter__(self) -> Iterator[OpenEnvironment]:
@@ -100,6 +107,8 @@ class OpenEnvironments:
             if current is None or _same(current, environment):
                 self._open[environment.name] = opened
                 self._known_engines[environment.name] = engine
+            else:
+                self._retired.append(executor)  # closed with the engine: a command still ends by it
             return opened
 
     def _learn(self, references: Any, filled: Any) -> None:
@@ -119,9 +128,29 @@ class OpenEnvironments:
         elif isinstance(references, str) and references != filled:
             self._secrets.add(str(filled))
 
-    def names_of(self, engine: str) -> tuple[str, ...]:
-        """Every environment that is known to address this engine."""
-        return tuple(sorted(name for name, known in self._known_engines.items() if known == engine))
+    async def names_of(self, place: OpenEnvironment, patterns: Iterable[str]) -> tuple[str, ...]:
+        """Every environment that may address this engine, of those that the patterns name.
+
+        One that was never needed is opened for it. Of one that cannot be opened nobody can tell, so it counts.
+        """
+        now = self._clock()
+        asked = [one for one in patterns if one != "*"]
+        unsure = {
+            name
+            for name in self._catalog.environments
+            if name not in self._known_engines and any(fnmatch.fnmatchcase(name, one) for one in asked)
+        }
+        wanted = [name for name in unsure if self._not_opened.get(name, float("-inf")) + IDENTITY_AGE <= now]
+
+        async def look(name: str) -> None:
+            try:
+                await self.get(name)
+            except (UnreachableError, ConfigurationError):
+                self._not_opened[name] = now
+
+        await asyncio.gather(*(look(name) for name in wanted))
+        same = {name for name, known in self._known_engines.items() if known == place.engine}
+        return tuple(sorted({place.name, *same, *(unsure - self._known_engines.keys())}))
 
     async def identity(self, place: OpenEnvironment, *, fresh: bool = False) -> Identity:
         """The union of what UICI is and needs on this engine, seen from every environment that addresses it.
@@ -178,7 +207,9 @@ class OpenEnvironments:
 
     async def close(self) -> None:
         for executor in (*self._retired, *(place.executor for place in self)):
-            await executor.close()
+            # One that does not close must not keep the others, or the journal, from it.
+            with contextlib.suppress(UICIError):
+                await bounded("closing", executor.close(), 5.0)
         self._open.clear()
         self._retired.clear()
 

@@ -7,32 +7,38 @@ then nothing may act. It must not know which door a Request came through.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import dataclasses
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
 from typing import Any
 
+from uici.engine import execution as execution_bounds
+from uici.engine.admit import authorise_now
 from uici.engine.asking import ask
-from uici.engine.changes import authorise_now, run_part, steps_of
+from uici.engine.changes import run_part, steps_of
 from uici.engine.core import Core
 from uici.engine.environments import OpenEnvironment
-from uici.engine.execution import Execution
+from uici.engine.execution import Execution, size_of
 from uici.engine.frozen import copies_of
 from uici.engine.inventory import inventory_of
 from uici.engine.roots import command_roots
 from uici.engine.steps import Steps
-from uici.engine.undo import close, remember, undo
+from uici.engine.undo import closing, remember, undo
+from uici.engine.uninterrupted import uninterrupted
 from uici.engine.validate import environment_of, operation_of, parameters_of, target_of, translation_of
-from uici.engine.verdict import EndedError, failed, refused
+from uici.engine.verdict import EndedError, StaleError, failed, refused
 from uici.engine.verify import verify
-from uici.journal import Entry
+from uici.engine.write_only import values, without
 from uici.model import (
     Command,
-    ConfigurationError,
     ExpressionError,
+    JournalError,
     Reason,
+    Resource,
     Result,
     Risk,
     Status,
+    UICIError,
     UnreachableError,
     Verification,
     rfc3339,
@@ -40,47 +46,72 @@ from uici.model import (
 
 
 async def execute(core: Core, execution: Execution) -> Result:
-    """Walks one Request to its Result and journals it. Cancelled, it records what came of it, then raises."""
+    """Walks one Request to its Result and journals it. Cancelled, it records what came of it, then raises.
+
+    Its lock is held until that is written: whoever waits for it finds a doubt, a closed target, an attempt more.
+    """
     core.begin(execution)
     try:
-        try:
-            result = await _walk(core, execution)
-        except EndedError as ended:
-            result = execution.result(ended.status, ended.reason, str(ended))
-        except UnreachableError as error:
-            result = execution.result(Status.FAILED, Reason.UNREACHABLE, str(error))
-        except (ConfigurationError, ExpressionError) as error:
-            result = execution.result(Status.FAILED, Reason.EXECUTOR, str(error))
-        except asyncio.CancelledError:
-            # A daemon that stops leaves the Request without a result: its next start settles it by evidence.
-            if not core.closing:
-                await asyncio.shield(record(core, execution, _cancelled(execution)))
-            raise
-        return await asyncio.shield(record(core, execution, result))
+        async with AsyncExitStack() as held:
+            try:
+                result = await _walk(core, execution, held)
+            except asyncio.CancelledError:
+                # A daemon that stops leaves the Request without a result: its next start settles it by evidence.
+                if not core.closing:
+                    await uninterrupted(record(core, execution, _cancelled(execution)))
+                raise
+            except JournalError:
+                raise
+            except Exception as error:  # noqa: BLE001 - nothing that a Request can cause raises out of here
+                result = ended_by(execution, error)
+            return await uninterrupted(record(core, execution, result))
+    except JournalError:
+        core.owe(execution)
+        raise
     finally:
         core.end(execution)
 
 
-async def _walk(core: Core, execution: Execution) -> Result:
+def ended_by(execution: Execution, error: Exception) -> Result:
+    """The Result of a walk that ended early."""
+    if isinstance(error, EndedError):
+        return execution.result(error.status, error.reason, str(error))
+    if execution.intents:
+        message = f"something was changed, and then: {_said(error)}; a person has to look"
+        return execution.result(Status.IN_DOUBT, Reason.IN_DOUBT, message)
+    reason = Reason.UNREACHABLE if isinstance(error, UnreachableError) else Reason.EXECUTOR
+    return execution.result(Status.FAILED, reason, _said(error))
+
+
+def _said(error: Exception) -> str:
+    return str(error) if isinstance(error, UICIError) else f"UICI failed inside: {type(error).__name__}: {error}"
+
+
+async def _walk(core: Core, execution: Execution, held: AsyncExitStack) -> Result:
     """Validate -> locate -> authorise -> translate -> run -> verify -> undo if it did not help."""
-    request, catalog = execution.request, execution.catalog
+    request, catalog, parent = execution.request, execution.catalog, execution.parent
 
     # Validate: what is named exists, the parameters satisfy the schema, the environment offers it.
     operation = operation_of(catalog, request)
     execution.risk = operation.risk
-    environment = environment_of(catalog, request)
+    # An undo runs where its parent ran, whatever a reload has made of that environment.
+    environment = parent.command.environment if parent and parent.command else environment_of(catalog, request)
     execution.environment = environment.name
     parameters = parameters_of(catalog, operation, request)
+    execution.hidden = frozenset(values(operation.parameters, parameters)) | (parent.hidden if parent else frozenset())
     translation = translation_of(catalog, operation, environment)
     execution.dry_run = request.dry_run or (environment.dry_run and operation.risk is not Risk.OBSERVE)
     execution.note("gate", "schema", "pass")
 
     # Locate: exactly one real thing, or nothing is done.
-    place = execution.place = await core.environments.get(environment.name)
-    namespace = execution.parent.target.namespace if execution.parent and execution.parent.target else None
+    place = execution.place = await core.environments.opened(environment)
+    namespace = parent.target.namespace if parent and parent.target else None
     listed = await inventory_of(core, place, execution)
-    execution.target = await target_of(place, operation, parameters, listed=listed, default_namespace=namespace)
 
+    async def located() -> Resource | None:
+        return await target_of(place, operation, parameters, listed=listed, default_namespace=namespace)
+
+    execution.target = await located()
     command = execution.command = Command(
         id=execution.id,
         now=rfc3339(core.clock()),
@@ -92,38 +123,47 @@ async def _walk(core: Core, execution: Execution) -> Result:
         environment=environment,
         target=execution.target,
         incident=execution.incident,
-        parent=execution.parent.id if execution.parent else None,
+        parent=parent.id if parent else None,
     )
-    async with _lock(core, execution, place):
-        # Authorise: token, pause, autonomy, policy, brakes. Asked again with each pinned call.
-        await authorise_now(core, execution, place, operation.risk, None)
-        return await run_accepted(core, execution, command, place)
+    await _lock(core, execution, place, held)
+    if execution.hold is not None and execution.hold.waited and parent is None:
+        # Whoever held it before may have put another one in its place (a deployment does).
+        execution.target = await _same_owner(located, command)
+        command = execution.command = dataclasses.replace(command, target=execution.target)
+
+    # Authorise: token, pause, autonomy, policy, brakes. Asked again with each pinned call.
+    await authorise_now(core, execution, place, operation.risk, None)
+    return await run_accepted(core, execution, command, place)
+
+
+async def _same_owner(located: Callable[[], Awaitable[Resource | None]], command: Command) -> Resource | None:
+    now = await located()
+    if (now.key if now else None) != (command.target.key if command.target else None):
+        raise refused(Reason.MOVED_ON, f"{command.operation.name}: its target became another one while this waited")
+    return now
 
 
 async def run_accepted(core: Core, execution: Execution, command: Command, place: OpenEnvironment) -> Result:
     """The second half of the walk: a command that may run, under its lock. A restart continues here."""
     operation = command.operation
     if operation.risk is not Risk.OBSERVE and not execution.dry_run and not execution.accepted:
-        data = {
-            **command.to_json(),
-            "engine": place.engine,
-            "risk": operation.risk.value,
-            "copies": copies_of(execution.catalog, command),
-        }
-        data["request"] = _without_write_only(data["request"], operation.parameters)
-        data["parameters"] = _without_write_only({"parameters": data["parameters"]}, operation.parameters)["parameters"]
-        await core.write(execution, "request", data)
+        await core.write(execution, "request", _stored(execution, command, place))
         execution.accepted = True
     execution.calls_until = core.clock() + operation.timeout
-    await _look_before(core, execution, command, place)
-    steps = steps_of(execution, command, place, await inventory_of(core, place, execution))
 
     # Run: each changing call is pinned, guarded, and journaled before and after.
-    try:
-        await run_part(core, execution, steps, "steps", command.translation.steps)
-        _nothing_offered(execution, command)
-    except (EndedError, UnreachableError) as error:
-        return await _failed(core, execution, command, steps, error)
+    while True:
+        await _look_before(core, execution, command, place)
+        steps = steps_of(execution, command, place, await inventory_of(core, place, execution))
+        try:
+            await run_part(core, execution, steps, "steps", command.translation.steps)
+            _nothing_offered(execution, command)
+            _nothing_done(execution)
+            break
+        except StaleError:
+            execution.start_over()
+        except (EndedError, UnreachableError) as error:
+            return await _failed(core, execution, command, steps, error)
     if execution.blocked is not None:
         raise execution.blocked
     if execution.dry_run and operation.risk is not Risk.OBSERVE:
@@ -141,31 +181,49 @@ async def run_accepted(core: Core, execution: Execution, command: Command, place
         cancelled = failed(Reason.CANCELLED, f"cancelled by {execution.cancelled_by}")
         return await _failed(core, execution, command, steps, cancelled)
     if verification is Verification.NOT_RECOVERED:
-        undone = None if nothing or execution.parent else await undo(core, execution, command, steps, execute)
-        message = f"{operation.name}: it did not help" + _undo_message(undone)
-        return execution.result(Status.UNVERIFIED, Reason.VERIFICATION, message, verification=verification, undo=undone)
+        undone = None if nothing or execution.undoing else await undo(core, execution, command, steps, execute)
+        return not_recovered(execution, undone)
     if verification is Verification.INCONCLUSIVE:
         message = f"{operation.name}: whether it helped cannot be told; nothing was undone, a person has to look"
         return execution.result(Status.UNVERIFIED, Reason.INCONCLUSIVE, message, verification=verification)
     cleaned = await _confirm(core, execution, command, steps)
     verified = " and verified" if verification is Verification.RECOVERED else ""
     message = f"{operation.name}: {'there was nothing to do' if nothing else 'done'}{verified}{cleaned}"
+    if execution.failures:
+        message += f"; {len(execution.failures)} of {execution.offered} failed, the first: {execution.failures[0]}"
     return execution.result(Status.DONE, Reason.NOTHING_TO_DO if nothing else None, message, verification=verification)
 
 
-@asynccontextmanager
-async def _lock(core: Core, execution: Execution, place: OpenEnvironment) -> AsyncIterator[None]:
+def not_recovered(execution: Execution, undone: Mapping[str, Any] | None) -> Result:
+    message = f"{execution.request.operation}: it did not help" + _undo_message(undone)
+    return execution.result(
+        Status.UNVERIFIED, Reason.VERIFICATION, message, verification=Verification.NOT_RECOVERED, undo=undone
+    )
+
+
+def _stored(execution: Execution, command: Command, place: OpenEnvironment) -> dict[str, Any]:
+    """The accepted command as it is journaled, without what may never be stored."""
+    data = command.to_json()
+    schema = command.operation.parameters
+    data["request"] = {**data["request"], "parameters": without(schema, data["request"]["parameters"])}
+    return {
+        **data,
+        "parameters": without(schema, data["parameters"]),
+        "engine": place.engine,
+        "risk": command.operation.risk.value,
+        "copies": copies_of(execution.catalog, command),
+    }
+
+
+async def _lock(core: Core, execution: Execution, place: OpenEnvironment, held: AsyncExitStack) -> None:
     """One command at a time for one target; a change without a target excludes all others of its engine. What only
-    observes, and an undo under its parent's lock, takes none."""
-    if execution.risk is Risk.OBSERVE or execution.parent is not None:
-        yield
+    observes, a dry run, and an undo under its parent's lock, take none."""
+    if execution.risk is Risk.OBSERVE or execution.parent is not None or execution.dry_run:
         return
     keys = frozenset({execution.target.key}) if execution.target else None
     wait = execution.command.operation.timeout if execution.command else 60.0
     try:
-        async with core.locks.hold(place.engine, keys, wait) as hold:
-            execution.hold = hold
-            yield
+        execution.hold = await held.enter_async_context(core.locks.hold(place.engine, keys, wait))
     except TimeoutError as error:
         raise refused(Reason.BUSY, f"another command has worked there for {wait:.0f} s; ask again later") from error
 
@@ -203,6 +261,13 @@ def _nothing_offered(execution: Execution, command: Command) -> None:
     )
 
 
+def _nothing_done(execution: Execution) -> None:
+    """An ``each`` that goes on after a failure has failed where nothing of it succeeded."""
+    if execution.failures and execution.applied == 0 and not execution.dry_run:
+        first = execution.failures[0]
+        raise failed(first.reason, f"none of {execution.offered} succeeded, the first: {first}")
+
+
 def _answer(core: Core, execution: Execution, command: Command, steps: Steps) -> Any:
     """The operation's answer, redacted. A change that is done does not fail for an answer that cannot be built."""
     try:
@@ -218,7 +283,13 @@ def _answer(core: Core, execution: Execution, command: Command, steps: Steps) ->
         if command.operation.risk is Risk.OBSERVE:
             raise failed(Reason.EXECUTOR, f"{broken}; mend `returns` of its {command.translation.dialect} translation")
         execution.note("call", "returns", "failed", {"message": broken})
-    return core.environments.redactor.data(answer)
+    if (size := size_of(answer)) > execution_bounds.ANSWER:
+        huge = f"{command.operation.name}: its answer has {size} bytes, more than {execution_bounds.ANSWER}; ask for less of it"
+        if command.operation.risk is Risk.OBSERVE:
+            raise failed(Reason.EXECUTOR, huge)
+        execution.note("call", "returns", "failed", {"message": huge})
+        return None
+    return core.redact(execution, answer)
 
 
 async def _verify(core: Core, execution: Execution, command: Command, steps: Steps) -> Verification | None:
@@ -257,13 +328,13 @@ async def _failed(
             await run_part(core, execution, steps, "cancel", command.translation.cancel)
         except (EndedError, UnreachableError) as again:
             execution.note("call", "cancel", "failed", {"message": str(again)})
-    undone = None if execution.parent else await undo(core, execution, command, steps, execute)
+    undone = None if execution.undoing else await undo(core, execution, command, steps, execute)
     # A refusal after something was changed is a failure of the whole: it did not do what was asked.
     status = Status.FAILED if ended.status is Status.REFUSED else ended.status
     return execution.result(status, ended.reason, f"{ended}{_undo_message(undone)}", undo=undone)
 
 
-def _undo_message(undone: dict[str, Any] | None) -> str:
+def _undo_message(undone: Mapping[str, Any] | None) -> str:
     if undone is None:
         return ""
     return "; it was undone" if undone["status"] == "done" else f"; undoing it failed: {undone['message']}"
@@ -279,48 +350,38 @@ def _cancelled(execution: Execution) -> Result:
 
 async def record(core: Core, execution: Execution, result: Result) -> Result:
     """Journals the Result, with what follows from it, in one transaction."""
-    redacted = Result.from_json(core.environments.redactor.data(result.to_json()))
+    redacted = Result.from_json(core.redact(execution, result.to_json()))
     key = execution.target.key if execution.target else (f"{execution.place.engine}|" if execution.place else None)
     entries = [
-        Entry(
-            kind="result",
-            data={
+        core.entry(
+            execution,
+            "result",
+            {
                 "result": redacted.to_json(),
                 "key": key,
                 "changed": execution.intents > 0,
                 "seen": execution.seen,
                 "started": execution.started,
             },
-            incident=execution.incident,
-            request=execution.id,
-            at=core.clock(),
         )
     ]
-    await core.journal.append(*entries)
-    if result.status is Status.IN_DOUBT:
-        await close(core, execution, redacted.message)
-    # An incident's worker escalates for its own; other doors have nobody who would.
+    # Inconclusive or in doubt: no next change there by anyone but a person.
+    if result.status is Status.IN_DOUBT or (result.reason is Reason.INCONCLUSIVE and execution.intents):
+        entries += closing(core, execution, redacted.message)
+    # An incident's worker escalates for its own, a command for its undo; other doors have nobody who would.
     undo_failed = result.undo is not None and result.undo["status"] != "done"
-    if execution.incident is None and (result.status in (Status.IN_DOUBT, Status.NEEDS_APPROVAL) or undo_failed):
+    person = undo_failed or result.status in (Status.IN_DOUBT, Status.NEEDS_APPROVAL)
+    person = person or result.reason is Reason.INCONCLUSIVE
+    if person and execution.incident is None and not execution.undoing and not execution.dry_run:
         reason = result.reason.value if result.reason else result.status.value
-        await core.escalate(
-            "undo_failed" if undo_failed else reason,
-            f"{result.operation} in {result.environment}: {result.status.value}",
-            redacted.message,
-            environment=result.environment,
-            request=result.id,
+        entries.append(
+            core.escalation(
+                "undo_failed" if undo_failed else reason,
+                f"{result.operation} in {result.environment}: {result.status.value}",
+                redacted.message,
+                environment=result.environment,
+                request=result.id,
+            )
         )
+    await core.journal.append(*entries)
     return redacted
-
-
-def _without_write_only(request: dict[str, Any], schema: Any) -> dict[str, Any]:
-    """Parameters that the schema marks ``writeOnly`` are never stored."""
-    hidden = {
-        name for name, one in schema.get("properties", {}).items() if isinstance(one, dict) and one.get("writeOnly")
-    }
-    if not hidden & request["parameters"].keys():
-        return request
-    return {
-        **request,
-        "parameters": {name: value for name, value in request["parameters"].items() if name not in hidden},
-    }

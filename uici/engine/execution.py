@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
+
 from uici.catalog import Catalog
 from uici.engine.authorise import Gate
 from uici.engine.environments import OpenEnvironment
@@ -28,6 +30,42 @@ from uici.model import (
     Verification,
     rfc3339,
 )
+
+#: Pieces of evidence that a Result holds; of more, those in the middle are left out.
+EVIDENCE = 1000
+#: Bytes of JSON that one piece may hold, and that an answer may have.
+PIECE, ANSWER = 64 * 1024, 8 * 1024 * 1024
+
+
+def undo_id(request: str) -> str:
+    """The id of the one child command that undoes this one (and is undone by none itself)."""
+    return f"{root_id(request)}.undo"
+
+
+def root_id(request: str) -> str:
+    """What a command and its undo have in common."""
+    return request.removesuffix(".undo").replace("-", ".")
+
+
+def size_of(data: Any) -> int:
+    """Bytes that the data takes as JSON."""
+    try:
+        return len(orjson.dumps(data, default=str))
+    except TypeError:  # lone surrogates, integers beyond 64 bits
+        return len(repr(data))
+
+
+def plain(data: Any) -> Any:
+    """The data as JSON can say it; the very same where it can. A plugin's odd object must not keep an outcome unwritten."""
+    try:
+        orjson.dumps(data)
+    except TypeError:
+        if isinstance(data, Mapping):
+            return {str(key): plain(value) for key, value in data.items()}
+        if isinstance(data, list | tuple | set | frozenset):
+            return [plain(item) for item in data]
+        return data if isinstance(data, str | int) else str(data)
+    return data
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +90,9 @@ class Execution:
     ``intents``: how many were journaled; above 0 the world may have been changed; ``applied``: how many calls certainly
     changed it. ``offered``, ``skipped``, ``empty``: changing steps let in by ``when``, left out by ``unless``, or with
     nothing to repeat over. ``left`` and ``left_target``: how the change left its target. ``taking``: healthy replicas that
-    it takes of each owner. ``cancelled``: set by whoever cancels it.
+    it takes of each owner. ``cancelled``: set by whoever cancels it. ``failures``: of an ``each`` that goes on after them.
+    ``touched``: keys of what the last change touched. ``items``: what each ``each`` repeats over; ``told``: recorded
+    answers that the journal has already. ``redact`` hides what must not be shown.
     """
 
     id: str
@@ -61,6 +101,9 @@ class Execution:
     catalog: Catalog
     clock: Clock
     progress: Callable[[str, Evidence], None] | None = None
+    redact: Callable[[Any], Any] = lambda data: data
+    hidden: frozenset[str] = frozenset()
+    task: asyncio.Task[Any] | None = None
     incident: str | None = None
     parent: Execution | None = None
     seen: bool = False
@@ -86,7 +129,12 @@ class Execution:
     applied: int = 0
     left: Any = None
     left_target: Resource | None = None
+    left_unknown: bool = False
     taking: dict[str, int] = field(default_factory=dict)
+    touched: frozenset[str] = frozenset()
+    failures: list[EndedError] = field(default_factory=list)
+    items: dict[tuple[str, int], list[Any]] = field(default_factory=dict)
+    told: dict[str, Any] = field(default_factory=dict)
     blocked: EndedError | None = None
     recorded: dict[tuple[str, int, int], Recorded] = field(default_factory=dict)
     recorded_answers: dict[str, Any] = field(default_factory=dict)
@@ -94,11 +142,46 @@ class Execution:
     cancelled_by: str = ""
     evidence: list[Evidence] = field(default_factory=list)
 
+    @property
+    def undoing(self) -> bool:
+        """Whether this is the undo of another command; after a restart only the Command knows."""
+        return self.parent is not None or (self.command is not None and self.command.parent is not None)
+
     def note(self, kind: str, name: str, verdict: str, data: Mapping[str, Any] | None = None) -> None:
+        if data is not None:
+            data = self.redact(dict(data))
+            if (size := size_of(data)) > PIECE:
+                data = {"left_out": f"{size} bytes"}
         seen = Evidence(kind=kind, name=name, verdict=verdict, at=rfc3339(self.clock()), data=data)
-        self.evidence.append(seen)
+        self._keep(seen)
         if self.progress is not None:
             self.progress(self.id, seen)
+
+    def _keep(self, seen: Evidence) -> None:
+        """Bounded: of a very long walk the beginning and the end are kept."""
+        if len(self.evidence) >= EVIDENCE:
+            middle = EVIDENCE // 2
+            before = self.evidence[middle].data if self.evidence[middle].name == "left_out" else None
+            drop = 1 if before is not None else 2
+            count = drop + (before["pieces"] if before is not None else 0)
+            start = middle + 1 if before is not None else middle
+            del self.evidence[start : start + drop]
+            gap = Evidence(kind="sample", name="left_out", verdict="bounded", at=seen.at, data={"pieces": count})
+            if before is not None:
+                self.evidence[middle] = gap
+            else:
+                self.evidence.insert(middle, gap)
+        self.evidence.append(seen)
+
+    def start_over(self) -> None:
+        """Back to before the first step: nothing was changed, and what was seen is stale."""
+        self.offered = self.skipped = self.changes = self.applied = 0
+        self.empty = False
+        self.failures.clear()
+        self.items.clear()
+        self.told.clear()
+        if self.parent is None:
+            self.before, self.has_before = None, False
 
     def pass_gates(self, gates: list[Gate]) -> None:
         """Notes the gates; raises EndedError for one that did not pass. A dry run goes on and ends with it."""

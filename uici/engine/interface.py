@@ -15,10 +15,11 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any
 
 from uici.catalog import Catalog
+from uici.engine.admit import authorise_now
 from uici.engine.core import Core, Sleep
 from uici.engine.environments import OpenEnvironments
 from uici.engine.execute import execute
-from uici.engine.execution import Execution
+from uici.engine.execution import Execution, undo_id
 from uici.engine.facts import gather
 from uici.engine.inventory import inventory_of
 from uici.engine.recover import finish, recovered
@@ -28,7 +29,12 @@ from uici.engine.validate import environment_of, locate, operation_of, parameter
 from uici.engine.verdict import failed
 from uici.executor import Changed, Facts, Health, Line
 from uici.journal import Entry, Journal
-from uici.model import Clock, Evidence, Origin, Reason, Request, Resource, Result, Risk
+from uici.model import Clock, Evidence, JournalError, Origin, Reason, Request, Resource, Result, Risk
+
+#: Seconds until what the journal could not take is tried again.
+RETRY = 2.0
+#: Seconds that a cancelled command gets at a close, before its call is given up.
+STOP_LIMIT = 5.0
 
 
 class UniversalInfrastructureInterface:
@@ -51,7 +57,8 @@ class UniversalInfrastructureInterface:
         self._facts = facts
         environments = OpenEnvironments(catalog, self._gather, clock)
         self._core = Core(catalog, journal, environments, clock, sleep, random or random_module.SystemRandom())
-        self._recovering: dict[str, asyncio.Task[Result]] = {}
+        self._core.take_up = self._take_up
+        self._recovering: dict[str, asyncio.Task[Result | None]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
@@ -84,11 +91,38 @@ class UniversalInfrastructureInterface:
         They are settled in the background, each under its target's lock, so that one stuck engine delays nobody else;
         ``wait`` gives their Results.
         """
-        for unsettled in await self.journal.unsettled():
+        left = await self.journal.unsettled()
+        for unsettled in left:
             execution = recovered(self._core, unsettled)
             self._core.begin(execution)
-            self._recovering[execution.id] = self._spawn(finish(self._core, execution))
+            self._recovering[execution.id] = self._spawn(self._settle(execution.id, execution))
         return list(self._recovering)
+
+    def _take_up(self, request_id: str) -> None:
+        """Its end could not be written down: it is settled, as after a restart, once the journal works again."""
+        self._recovering[request_id] = self._spawn(self._settle(request_id, None))
+
+    async def _settle(self, id: str, execution: Execution | None) -> Result | None:
+        """Until it is settled, however often the journal fails meanwhile; its own undo first."""
+        child = self._recovering.get(undo_id(id))
+        if child is not None and child is not asyncio.current_task():
+            await asyncio.wait([child])
+        while True:
+            try:
+                if execution is None:
+                    await self._core.sleep(RETRY)
+                    left = [one for one in await self.journal.unsettled() if one.command.id == id]
+                    if not left:
+                        break
+                    execution = recovered(self._core, left[0])
+                await finish(self._core, execution)
+                break
+            except JournalError:
+                if self._core.closing:
+                    return None  # it stays in the journal, for the next start
+                execution = None
+        self._core.owed.pop(id, None)
+        return await self.journal.result(id)
 
     async def wait(self, request_id: str) -> Result | None:
         """The Result of a Request that is being settled, or has one; None where the journal knows none."""
@@ -108,16 +142,8 @@ class UniversalInfrastructureInterface:
     ) -> Result:
         """The only door to the world. ``seen``: the trouble was seen before (a runbook's ``only_if``). ``id``: the Request's,
         where the door has promised one. Raises JournalError alone."""
-        execution = Execution(
-            id=id or self.new_id(),
-            request=request,
-            origin=origin,
-            catalog=self.catalog,
-            clock=self._core.clock,
-            progress=self._core.progress,
-            incident=incident,
-            seen=seen,
-            started=self._core.clock(),
+        execution = self._core.execution(
+            id=id or self.new_id(), request=request, origin=origin, catalog=self.catalog, incident=incident, seen=seen
         )
         return await execute(self._core, execution)
 
@@ -208,20 +234,20 @@ class UniversalInfrastructureInterface:
 
     async def stream(self, request: Request, origin: Origin) -> AsyncIterator[Line]:
         """The lines of an observing operation's ``stream: true`` step, as they come. Raises EndedError's root UICIError."""
-        if "observe" not in origin.may:
-            raise failed(Reason.PERMISSION, f"{origin} may not observe")
+        execution = self._core.execution(id=self.new_id(), request=request, origin=origin, catalog=self.catalog)
         operation = operation_of(self.catalog, request)
         environment = environment_of(self.catalog, request)
         parameters = parameters_of(self.catalog, operation, request)
         translation = translation_of(self.catalog, operation, environment)
         place = await self._core.environments.get(environment.name)
         listed = await inventory_of(self._core, place)
-        target = await target_of(place, operation, parameters, listed=listed)
+        target = execution.target = await target_of(place, operation, parameters, listed=listed)
+        await authorise_now(self._core, execution, place, operation.risk, None)
         roots = operation_roots(
             parameters=parameters,
             target=target,
             environment=environment,
-            command_id=self.new_id(),
+            command_id=execution.id,
             now="",
             inventory=listed,
         )
@@ -253,9 +279,17 @@ class UniversalInfrastructureInterface:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace):
                 await self._core.idle.wait()
-        for task in list(self._tasks):
+        tasks = {*self._tasks, *(one.task for one in self._core.running.values() if one.task is not None)}
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if tasks:
+            _, left = await asyncio.wait(tasks, timeout=STOP_LIMIT)
+            # A call that does not end is left to the next start, which waits for its deadline.
+            calls = list(self._core.calls) if left else []
+            for call in calls:
+                call.cancel()
+            if calls:
+                await asyncio.wait([*calls, *left], timeout=STOP_LIMIT)
         await self._core.environments.close()
 
     async def _write(
@@ -265,7 +299,7 @@ class UniversalInfrastructureInterface:
             Entry(kind=kind, data=data, request=request, incident=incident, at=self._core.clock())
         )
 
-    def _spawn(self, coroutine: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
+    def _spawn(self, coroutine: Coroutine[Any, Any, Result | None]) -> asyncio.Task[Result | None]:
         task = asyncio.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

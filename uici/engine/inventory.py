@@ -29,14 +29,14 @@ async def inventory_of(core: Core, place: OpenEnvironment, execution: Execution 
     if environment.inventory_from is None:
         return own
     if place.listing is None or core.clock() - place.listed_at >= AGE:
-        asker = Execution(
+        asker = core.execution(
             id=execution.id if execution else core.new_id(),
             request=Request(operation=environment.inventory_from),
             origin=execution.origin if execution else Origin("library", "uici"),
             catalog=execution.catalog if execution else core.catalog,
-            clock=core.clock,
             place=place,
         )
+        asker.progress = None
         asked_at = core.clock()
         answer = await ask(core, asker, environment.inventory_from, {}, {}, inventory=own)
         listed = answer.get("services", ()) if isinstance(answer, Mapping) else ()

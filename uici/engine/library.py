@@ -53,10 +53,12 @@ class Connection:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._infrastructure is not None:
-            await self._infrastructure.close()
-        if self._journal is not None:
-            await self._journal.close()
+        try:
+            if self._infrastructure is not None:
+                await self._infrastructure.close()
+        finally:
+            if self._journal is not None:
+                await self._journal.close()
 
     def __enter__(self) -> SynchronousInterface:
         self._loop = _Loop()

@@ -15,10 +15,12 @@ from dataclasses import dataclass, field
 
 @dataclass(eq=False, slots=True)
 class Hold:
-    """What one command holds of one engine. ``keys`` None: all of it, excluding everybody else."""
+    """What one command holds of one engine. ``keys`` None: all of it, excluding everybody else. ``waited``: others held
+    some of it before, so what was read until then may be stale."""
 
     engine: str
     keys: frozenset[str] | None
+    waited: bool = False
     granted: asyncio.Future[None] | None = field(default=None, repr=False)
 
     def conflicts(self, other: Hold) -> bool:
@@ -42,15 +44,25 @@ class Locks:
         finally:
             self._release(hold)
 
-    async def extend(self, hold: Hold, keys: frozenset[str], timeout: float) -> bool:
-        """Adds keys to a hold. True: they were free. False: everything was let go and taken anew after a wait, so
-        what was read under the old hold may be stale. Raises TimeoutError, then holding nothing."""
+    async def extend(self, hold: Hold, keys: frozenset[str], timeout: float, *, keep: bool = False) -> bool:
+        """Adds keys to a hold. True: they were free. False: they were waited for, so what was read of them may be stale.
+
+        Everything is let go meanwhile and what was read under the old hold is stale too; raises TimeoutError, then
+        holding nothing. With ``keep`` (something was changed already, and nobody may come between) the old keys are
+        held on to; two such waits for each other end in the TimeoutError of one.
+        """
         if hold.keys is None or keys <= hold.keys:
             return True
         wanted = Hold(hold.engine, hold.keys | keys)
         if not any(other is not hold and wanted.conflicts(other) for other in self._held):
             hold.keys = wanted.keys
             return True
+        if keep:
+            more = Hold(hold.engine, keys - hold.keys)
+            await self._acquire(more, timeout)
+            self._held.remove(more)
+            hold.keys = wanted.keys
+            return False
         self._release(hold)
         hold.keys = wanted.keys
         await self._acquire(hold, timeout)
@@ -60,6 +72,7 @@ class Locks:
         if not any(hold.conflicts(other) for other in self._held):
             self._held.append(hold)
             return
+        hold.waited = True
         hold.granted = asyncio.get_running_loop().create_future()
         self._waiting.append(hold)
         try:

@@ -6,27 +6,21 @@ goes on by its own journaled copy: recorded outcomes stand, an intent without on
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from typing import Any
 
 from uici.engine.core import Core
-from uici.engine.execute import record, run_accepted
-from uici.engine.execution import Execution, Recorded
+from uici.engine.execute import ended_by, not_recovered, record, run_accepted
+from uici.engine.execution import Execution, Recorded, undo_id
 from uici.engine.frozen import frozen
-from uici.engine.verdict import EndedError, in_doubt
+from uici.engine.undo import closing, undone_by
+from uici.engine.uninterrupted import uninterrupted
+from uici.engine.verdict import in_doubt
 from uici.executor import Done
 from uici.journal import Unsettled
-from uici.model import (
-    Call,
-    ConfigurationError,
-    ExpressionError,
-    Reason,
-    Resource,
-    Result,
-    Status,
-    UnreachableError,
-    epoch,
-)
+from uici.model import Call, JournalError, Reason, Resource, Result, Status, Touch, epoch
 
 #: Seconds that a recovering command waits for its lock: others that recover may touch the same.
 LOCK_LIMIT = 600.0
@@ -35,21 +29,19 @@ LOCK_LIMIT = 600.0
 def recovered(core: Core, unsettled: Unsettled) -> Execution:
     """The execution as the journal has it."""
     command = unsettled.command
-    execution = Execution(
+    execution = core.execution(
         id=command.id,
         request=command.request,
         origin=command.origin,
         catalog=core.catalog,
-        clock=core.clock,
-        progress=core.progress,
         incident=command.incident,
-        started=epoch(command.now),
         command=command,
         target=command.target,
         environment=command.environment.name,
         risk=command.operation.risk,
         accepted=True,
     )
+    execution.started = epoch(command.now)
     for entry in unsettled.entries:
         data = entry.data
         if entry.kind == "request":
@@ -59,6 +51,9 @@ def recovered(core: Core, unsettled: Unsettled) -> Execution:
         elif entry.kind == "intent":
             execution.intents += 1
             execution.recorded_answers.update(data.get("answers", {}))
+            execution.touched = frozenset(Touch.from_json(one).resource.key for one in data["touches"])
+            if "items" in data:
+                execution.items[data["part"], data["index"]] = data["items"]
             place = (data["part"], data["index"], data["item"])
             execution.recorded[place] = Recorded(
                 entry.seq,
@@ -91,23 +86,22 @@ def _close_intent(execution: Execution, kind: str, intent: int, data: Mapping[st
 
 
 async def finish(core: Core, execution: Execution) -> Result:
-    """Ends what was left: gives and journals its Result."""
+    """Ends what was left: gives and journals its Result. Raises JournalError alone."""
     core.begin(execution)
     try:
-        try:
-            result = await _finish(core, execution)
-        except EndedError as ended:
-            result = execution.result(ended.status, ended.reason, str(ended))
-        except (UnreachableError, ConfigurationError, ExpressionError) as error:
-            doubt = execution.intents > 0
-            status, reason = (Status.IN_DOUBT, Reason.IN_DOUBT) if doubt else (Status.FAILED, Reason.UNREACHABLE)
-            result = execution.result(status, reason, f"after a restart: {error}")
-        return await record(core, execution, result)
+        async with AsyncExitStack() as held:
+            try:
+                result = await _finish(core, execution, held)
+            except (JournalError, asyncio.CancelledError):
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever it is, what was begun must not be left without an end
+                result = ended_by(execution, error)
+            return await uninterrupted(record(core, execution, result))
     finally:
         core.end(execution)
 
 
-async def _finish(core: Core, execution: Execution) -> Result:
+async def _finish(core: Core, execution: Execution, held: AsyncExitStack) -> Result:
     command = execution.command
     if command is None or execution.intents == 0:
         return execution.result(
@@ -115,11 +109,32 @@ async def _finish(core: Core, execution: Execution) -> Result:
         )
     if any(part not in ("steps", "confirm") for part, _, _ in execution.recorded):
         raise in_doubt("UICI stopped while it was undoing this; a person has to look how far that came")
-    if any("writeOnly" in str(one) for one in command.operation.parameters.get("properties", {}).values()):
+    undone = None if execution.undoing else await core.journal.result(undo_id(execution.id))
+    if undone is not None:
+        execution.place = await core.environments.opened(command.environment)
+        outcome = undone_by(undone)
+        execution.note("undo", command.operation.name, outcome["status"], outcome)
+        if outcome["status"] != "done":
+            why = f"the undo of {command.operation.name} failed: {outcome['message']}"
+            await core.journal.append(*closing(core, execution, why))
+        return not_recovered(execution, outcome)
+    if _needs_secrets(command.operation.parameters):
         raise in_doubt("its parameters hold secrets that are never stored, so it cannot be continued")
     place = execution.place = await core.environments.opened(command.environment)
     keys = frozenset({execution.target.key}) if execution.target else None
-    async with core.locks.hold(place.engine, keys, LOCK_LIMIT) as hold:
-        execution.hold = hold
-        execution.note("settled", command.operation.name, "continued", {"intents": execution.intents})
-        return await run_accepted(core, execution, command, place)
+    try:
+        execution.hold = await held.enter_async_context(core.locks.hold(place.engine, keys, LOCK_LIMIT))
+    except TimeoutError as error:
+        raise in_doubt(f"another command has worked there for {LOCK_LIMIT:.0f} s since the restart") from error
+    execution.note("settled", command.operation.name, "continued", {"intents": execution.intents})
+    return await run_accepted(core, execution, command, place)
+
+
+def _needs_secrets(schema: Any) -> bool:
+    """Whether the schema marks a parameter ``writeOnly``: whether it was given is not stored either."""
+    if not isinstance(schema, Mapping):
+        return False
+    if schema.get("writeOnly") is True:
+        return True
+    parts = [*schema.get("properties", {}).values(), schema.get("items"), schema.get("additionalProperties")]
+    return any(_needs_secrets(one) for one in parts)

@@ -8,7 +8,7 @@ secrets are ``destroy``.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 HIDDEN = "[redacted]"
@@ -26,13 +26,22 @@ _PEM = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIV
 
 
 class Redactor:
-    """``values``: secrets that are known by value; those under 4 characters are left out, they would blank ordinary text."""
+    """``values``: secrets that are known by value. Inside of a text those under 4 characters are left alone, they would
+    blank ordinary words; a text that is nothing else is hidden all the same."""
 
     def __init__(self, values: Iterable[str] = ()) -> None:
-        known = sorted({value for value in values if len(value) >= 4}, key=len, reverse=True)
+        self._values = frozenset(values) - {""}
+        known = sorted((value for value in self._values if len(value) >= 4), key=len, reverse=True)
         self._known = re.compile("|".join(re.escape(value) for value in known)) if known else None
 
+    def hiding(self, values: Iterable[str]) -> Redactor:
+        """One that hides these too; the very same where that is no more."""
+        more = self._values | (frozenset(values) - {""})
+        return self if more == self._values else Redactor(more)
+
     def text(self, text: str) -> str:
+        if text in self._values:
+            return HIDDEN
         if self._known:
             text = self._known.sub(HIDDEN, text)
         if "=" in text or ":" in text or " " in text:
@@ -59,4 +68,17 @@ class Redactor:
         if isinstance(data, list | tuple):
             items = [self.data(item) for item in data]
             return data if all(new is old for new, old in zip(items, data, strict=True)) else items
+        if self._values and isinstance(data, int | float) and not isinstance(data, bool) and str(data) in self._values:
+            return HIDDEN
         return data
+
+
+def holds_hidden(data: Any) -> bool:
+    """Whether something in the data was hidden: it is no longer what the engine said."""
+    if isinstance(data, str):
+        return HIDDEN in data
+    if isinstance(data, Mapping):
+        return any(holds_hidden(value) for value in data.values())
+    if isinstance(data, list | tuple):
+        return any(holds_hidden(item) for item in data)
+    return False

@@ -96,6 +96,11 @@ class Steps:
         return await bounded(call.path, self.place.executor.run(call), call.timeout + 5.0)
 
     async def stream(self, call: Call) -> Done:
+        if call.risk is not Risk.OBSERVE:
+            raise failed(Reason.EXECUTOR, f"{call.path} does more than observe")
+        return await bounded(call.path, self._lines(call), call.timeout + 5.0)
+
+    async def _lines(self, call: Call) -> Done:
         lines: list[str] = []
         async for line in self.place.executor.stream(call):
             lines.append(line.text)

@@ -14,7 +14,7 @@ from uici.catalog.expressions import render
 from uici.engine.asking import ask, with_namespace
 from uici.engine.changes import run_part
 from uici.engine.core import Core
-from uici.engine.execution import Execution
+from uici.engine.execution import Execution, undo_id
 from uici.engine.steps import Steps
 from uici.engine.validate import operation_of, target_of
 from uici.engine.verdict import EndedError
@@ -40,6 +40,7 @@ async def remember(core: Core, execution: Execution, command: Command, steps: St
             before = command.operation.before
             execution.left = await ask(core, execution, before.operation, before.parameters, steps.roots)
     except (EndedError, ExpressionError, UnreachableError) as error:
+        execution.left_unknown = True
         execution.note("undo", "left", "no_answer", {"message": str(error)})
 
 
@@ -61,26 +62,24 @@ async def undo(core: Core, execution: Execution, command: Command, steps: Steps,
         outcome = await _child(core, execution, command, steps, walk)
     execution.note("undo", command.operation.name, outcome["status"], outcome)
     if outcome["status"] != "done" and outcome["reason"] != Reason.MOVED_ON.value:
-        await close(core, execution, f"the undo of {command.operation.name} failed: {outcome['message']}")
+        why = f"the undo of {command.operation.name} failed: {outcome['message']}"
+        await core.journal.append(*closing(core, execution, why))
     return outcome
 
 
-async def close(core: Core, execution: Execution, why: str) -> None:
-    """Closes the target to automation until a person reopens it."""
-    place = execution.place
-    key = execution.target.key if execution.target else f"{place.engine if place else ''}|"
-    await core.journal.append(
-        Entry(
-            kind="closed",
-            data={"key": key, "reason": Reason.CLOSED.value, "message": core.environments.redactor.text(why)},
-            incident=execution.incident,
-            request=execution.id,
-            at=core.clock(),
-        )
-    )
+def closing(core: Core, execution: Execution, why: str) -> list[Entry]:
+    """Entries that close the target to automation until a person reopens it; without a target, all that was touched."""
+    engine = execution.place.engine if execution.place else ""
+    keys = {execution.target.key} if execution.target else {f"{engine}|", *execution.touched}
+    return [
+        core.entry(execution, "closed", {"key": key, "reason": Reason.CLOSED.value, "message": why})
+        for key in sorted(keys)
+    ]
 
 
 async def _moved_on(core: Core, execution: Execution, command: Command, steps: Steps) -> str | None:
+    if execution.left_unknown:
+        return "how the change left it could not be told, so nobody knows whether somebody else has changed it since"
     if execution.left_target is None or execution.place is None:
         return None
     try:
@@ -97,8 +96,11 @@ async def _moved_on(core: Core, execution: Execution, command: Command, steps: S
         now = await ask(core, execution, before.operation, before.parameters, steps.roots)
     except (EndedError, ExpressionError, UnreachableError) as error:
         return f"whether it is still as it was left cannot be told: {error}"
+    if not isinstance(now, dict):
+        return f"{before.operation} does not tell any more how it is"
     undoes = command.operation.undo.parameters if command.operation.undo else {}
-    for field in _WRITTEN_BACK.findall(repr(undoes)):
+    reverts = [dict(step.arguments) for step in command.translation.revert]
+    for field in _WRITTEN_BACK.findall(repr((undoes, reverts))):
         left = execution.left.get(field)
         if now.get(field) != left:
             return f"{field} was left as {left!r} and is {now.get(field)!r} now: somebody else has changed it"
@@ -142,21 +144,23 @@ async def _child(core: Core, execution: Execution, command: Command, steps: Step
         request = with_namespace(request, operation, execution.target.namespace if execution.target else None)
     except (EndedError, ExpressionError) as error:
         return {"status": "failed", "reason": Reason.EXECUTOR.value, "request": None, "message": str(error)}
-    child = Execution(
-        id=core.new_id(),
+    child = core.execution(
+        # One id for each: after a restart it is known what came of it, and no second one is begun.
+        id=undo_id(execution.id),
         request=request,
         origin=execution.origin,
         catalog=execution.catalog,
-        clock=core.clock,
-        progress=core.progress,
         incident=execution.incident,
         parent=execution,
-        started=core.clock(),
         before=execution.before,
         has_before=execution.has_before,
         hold=execution.hold,
     )
-    result = await walk(core, child)
+    return undone_by(await walk(core, child))
+
+
+def undone_by(result: Result) -> dict[str, Any]:
+    """What the child's Result says of the undo."""
     undone = result.status is Status.DONE or (
         # It is as before, and before it was ill: that is what an undo can give.
         result.status is Status.UNVERIFIED and result.verification is Verification.NOT_RECOVERED
@@ -164,6 +168,6 @@ async def _child(core: Core, execution: Execution, command: Command, steps: Step
     return {
         "status": "done" if undone else result.status.value,
         "reason": None if undone else (result.reason.value if result.reason else None),
-        "request": child.id,
+        "request": result.id,
         "message": result.message,
     }

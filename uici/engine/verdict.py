@@ -15,6 +15,10 @@ class EndedError(UICIError):
         self.gate = gate or reason.value
 
 
+class StaleError(UICIError):
+    """Before its first change the command had to wait for a lock: what it saw is stale, its steps begin anew."""
+
+
 def refused(reason: Reason, message: str, gate: str | None = None) -> EndedError:
     return EndedError(Status.REFUSED, reason, message, gate)
 

@@ -6,7 +6,6 @@ No answer is never a pass and never a failure: it is ``inconclusive``. Woken ear
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +14,7 @@ from uici.engine.asking import ask
 from uici.engine.core import Core
 from uici.engine.execution import Execution
 from uici.engine.verdict import EndedError
-from uici.model import ExpressionError, UICIError, UnreachableError, Verification, Verify
+from uici.model import ExpressionError, UnreachableError, Verification, Verify
 
 
 async def verify(core: Core, execution: Execution, definition: Verify, roots: Mapping[str, Any]) -> Verification:
@@ -26,8 +25,8 @@ async def verify(core: Core, execution: Execution, definition: Verify, roots: Ma
         return await _verify(core, execution, definition, roots, changed)
     finally:
         watcher.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await watcher
+        # Whatever became of it: a watch that breaks only makes verify slower, it polls anyway.
+        await asyncio.gather(watcher, return_exceptions=True)
 
 
 async def _verify(
@@ -67,7 +66,7 @@ async def _sample(
             return "fail", {"answer": answer}
         return ("holds" if condition(definition.expect, seeing) else "does_not_hold"), {"answer": answer}
     except (EndedError, ExpressionError, UnreachableError) as error:
-        return "no_answer", {"message": core.environments.redactor.text(str(error))}
+        return "no_answer", {"message": str(error)}
 
 
 async def _pause(core: Core, execution: Execution, seconds: float, changed: asyncio.Event) -> None:
@@ -88,7 +87,5 @@ async def _pause(core: Core, execution: Execution, seconds: float, changed: asyn
 async def _watch(execution: Execution, changed: asyncio.Event) -> None:
     if execution.place is None or execution.target is None:
         return
-    # A watch that breaks only makes verify slower: it polls anyway.
-    with contextlib.suppress(UICIError, OSError):
-        async for _ in execution.place.executor.watch([execution.target]):
-            changed.set()
+    async for _ in execution.place.executor.watch([execution.target]):
+        changed.set()
