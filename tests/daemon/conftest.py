@@ -28,6 +28,13 @@ def catalog(tmp_path: Path, supervisor: Supervisord, monkeypatch: pytest.MonkeyP
 
 
 @pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where ``working`` keeps its world, catalog and journal."""
+    monkeypatch.setenv("REHEARSAL_WORLD", str(tmp_path / "world.json"))
+    return tmp_path
+
+
+@pytest.fixture
 async def door(catalog: Callable[..., Path]) -> AsyncIterator[Door]:
     """Without tokens."""
     async with serving(catalog()) as one:

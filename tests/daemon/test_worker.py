@@ -20,12 +20,6 @@ RESOLVED, ESCALATED = IncidentState.RESOLVED, IncidentState.ESCALATED
 FAILED = {"state": "failed"}
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("REHEARSAL_WORLD", str(tmp_path / "world.json"))
-    return tmp_path
-
-
 async def test_a_service_that_is_down_is_restarted_once_and_watched_until_its_alert_goes(folder: Path) -> None:
     write_world(folder / "world.json", {"web": FAILED})
     async with working(folder) as work:

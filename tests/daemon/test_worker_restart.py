@@ -17,12 +17,6 @@ ENDS = (IncidentState.WATCHING, IncidentState.ESCALATED)
 FAILED = {"state": "failed"}
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("REHEARSAL_WORLD", str(tmp_path / "world.json"))
-    return tmp_path
-
-
 async def _dies_at(folder: Path, write: int, durable: bool, alert: str) -> bool:
     """Whether it lived long enough to get there; false when all was over before."""
     dying: list[Dying] = []

@@ -74,10 +74,12 @@ class Working(Rehearsal):
         await self.journal.append(*(self.accepted(alert) for alert in alerts))
         self.worker.wake()
 
-    def accepted(self, alert: Alert) -> Entry:
+    def accepted(self, alert: Alert, incident: str | None = None) -> Entry:
         found = environment_of(alert, self.infrastructure.catalog.environments)
         name = found.name if isinstance(found, Environment) else None
-        return Entry(kind="alert", data={"alert": alert.to_json(), "environment": name, "source": "test"})
+        return Entry(
+            kind="alert", data={"alert": alert.to_json(), "environment": name, "source": "test"}, incident=incident
+        )
 
     async def until(self, holds: Callable[[list[Incident]], Any]) -> list[Incident]:
         """The incidents, newest first, once ``holds`` is true of them."""

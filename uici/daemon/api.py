@@ -15,6 +15,7 @@ from uici.daemon.server import API_BODY, Daemon, answer, document, loads, read
 from uici.daemon.status import healths
 from uici.daemon.tokens import Caller
 from uici.daemon.words import entry_json, environment_json, operation_json
+from uici.journal import KINDS
 from uici.model import (
     Environment,
     IncidentState,
@@ -28,6 +29,8 @@ WAIT = "([0-9]{1,4}s|[0-9]{1,2}m)"
 #: Alerts that one question may plan.
 PLANS = 20
 _PAGE = 1000
+#: An alert that is an entry of an incident repeats what that knew.
+_TELLING = sorted(KINDS - {"alert"})
 _FIELDS = {"operation", "parameters", "environment", "reason", "dry_run", "confirm"}
 
 
@@ -89,12 +92,12 @@ async def list_incidents(daemon: Daemon, request: web.Request, caller: Caller) -
 
 
 async def get_incident(daemon: Daemon, request: web.Request, caller: Caller) -> web.Response:
-    """The incident with every Result and every entry of it, oldest first: what happened and why."""
+    """The incident with every Result and every entry of it but repeated alerts, oldest first: what happened and why."""
     id = request.match_info["id"]
     incident = await daemon.journal.incident(id)
     if incident is None:
         raise _missing("incident", id)
-    entries = await daemon.journal.entries(incident=id, limit=10_000)
+    entries = await daemon.journal.entries(incident=id, limit=10_000, kinds=_TELLING)
     results = await daemon.journal.results(incident=id, limit=_PAGE)
     return answer(
         incident.to_json()

@@ -144,6 +144,11 @@ def joined(incident: Incident, alert: Alert, now: float, *, confirm: bool = Fals
     return gone(new, now)
 
 
+def knows(incident: Incident, alert: Alert) -> bool:
+    """Whether the alert says nothing new to it."""
+    return _with(incident, alert) is incident
+
+
 def _with(incident: Incident, alert: Alert) -> Incident:
     """The newest post of each fingerprint; the earliest startsAt of one firing."""
     known = next((one for one in incident.alerts if one.fingerprint == alert.fingerprint), None)
@@ -388,6 +393,7 @@ __all__ = [
     "gone",
     "joined",
     "key_of",
+    "knows",
     "next_step",
     "opened",
     "proved",

@@ -15,6 +15,7 @@ from uici.daemon import incidents
 from uici.daemon.logs import logger
 from uici.daemon.open_incidents import OpenIncidents
 from uici.daemon.placement import Placed, place_of
+from uici.daemon.repeats import Repeats
 from uici.engine.core import Sleep
 from uici.journal import Entry, WaitingAlert
 from uici.model import (
@@ -50,12 +51,13 @@ class Joining:
         open_incidents: OpenIncidents,
         clock: Clock,
         sleep: Sleep,
+        repeats: Repeats,
         *,
         confirm: Callable[[], bool],
         done: Callable[[asyncio.Task[None]], None],
     ) -> None:
         self._infrastructure, self._open, self._clock = infrastructure, open_incidents, clock
-        self._sleep = sleep
+        self._sleep, self._repeats = sleep, repeats
         self._confirm, self._done = confirm, done
         self._log = logger()
         self._tasks: dict[str | None, asyncio.Task[None]] = {}
@@ -64,6 +66,7 @@ class Joining:
 
     async def take(self) -> None:
         """Starts a task for every environment that has alerts waiting and none running. Raises JournalError."""
+        await self._repeats.begin(self._infrastructure.journal)
         waiting = await self._infrastructure.journal.waiting_alerts(BATCH + len(self._taken))
         groups: dict[str | None, list[WaitingAlert]] = defaultdict(list)
         for one in waiting:
@@ -87,6 +90,8 @@ class Joining:
         self._done(task)
 
     async def _join(self, environment: str | None, group: list[WaitingAlert]) -> None:
+        for one in group:
+            self._repeats.waits(one.alert.fingerprint, one.seq)
         placed = await self._place(group)
         now = self._clock()
         changed: dict[str, Incident] = {}
@@ -122,6 +127,9 @@ class Joining:
             entries.append(Entry(kind="joined", data=data, incident=incident.id if incident else None))
         self._not_before[environment] = now + AGAIN if held else 0.0
         await self._open.save(changed.values(), *entries)
+        for one in group:
+            if one.alert.fingerprint not in held:
+                self._repeats.joined(one.alert.fingerprint, one.seq)
         if len(group) >= BUSY and not changed:
             await self._sleep(PAUSE)
 

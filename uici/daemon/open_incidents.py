@@ -34,6 +34,11 @@ class OpenIncidents:
 
     # Reading
 
+    @property
+    def stale(self) -> bool:
+        """Whether the journal may say something else: it was not read yet, or a write failed."""
+        return self._stale
+
     def get(self, id: str) -> Incident | None:
         """Also one that ended a short while ago."""
         return self._by_id.get(id) or self._ended.get(id)

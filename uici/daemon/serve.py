@@ -140,7 +140,7 @@ class Serving:
         infrastructure.on_progress = running.progress
         outbox = Outbox(journal, escalate_to)
         worker = Worker(infrastructure, notify=outbox.wake)
-        daemon = Daemon(infrastructure, journal, watch, counts, known, running, outbox, worker.wake)
+        daemon = Daemon(infrastructure, journal, watch, counts, known, running, outbox, worker.wake, worker.repeats)
         daemon.openapi = orjson.dumps(openapi.document(ROUTES))
         daemon.listens = [f"http://{bound}", f"unix:{local}"]
         self.daemon = daemon

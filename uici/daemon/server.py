@@ -28,6 +28,7 @@ from uici.model import JournalError, UnreachableError
 if TYPE_CHECKING:
     from uici.catalog import Catalog
     from uici.daemon.outbox import Outbox
+    from uici.daemon.repeats import Repeats
     from uici.daemon.watched import WatchedJournal
     from uici.engine import UniversalInfrastructureInterface
     from uici.journal import Journal
@@ -51,6 +52,7 @@ class Daemon:
     running: Running
     outbox: Outbox
     wake: Callable[[], None]
+    repeats: Repeats
     openapi: bytes = b""
     started: bool = False
     stopping: bool = False

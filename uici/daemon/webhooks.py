@@ -5,6 +5,7 @@ It must not look for a target, choose a runbook or act: the worker does, from th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -57,16 +58,18 @@ async def post_alertmanager(daemon: Daemon, request: web.Request, caller: Caller
             f"more than {platform.alerts_per_post} alerts in one post; group them by more labels in Alertmanager, "
             "or raise server.limits.alerts_per_post in platform.yml",
         )
-    entries = _entries(daemon.catalog, post)
+    known = daemon.repeats.known(post.alerts)
+    new = [alert.fingerprint if id is None else None for alert, id in zip(post.alerts, known, strict=True)]
+    entries = _entries(daemon.catalog, post, known)
     if entries:
-        await daemon.journal.append(*entries)
+        await daemon.repeats.append(daemon.journal, new, entries)
     if post.truncated:
         await storm(
             daemon.journal,
             f"Alertmanager left {post.truncated} alerts out of a group for {post.receiver!r} (its max_alerts); "
             "they are not known here",
         )
-    if post.alerts:
+    if any(new):
         daemon.wake()
     refused = [{"path": one.path, "message": one.message} for one in post.refused]
     if refused and not post.alerts:
@@ -76,14 +79,15 @@ async def post_alertmanager(daemon: Daemon, request: web.Request, caller: Caller
     return answer({"accepted": len(post.alerts), "refused": refused})
 
 
-def _entries(catalog: Catalog, post: alertmanager.Post) -> list[Entry]:
+def _entries(catalog: Catalog, post: alertmanager.Post, known: Sequence[str | None]) -> list[Entry]:
     environments = catalog.environments
     entries = [
         Entry(
             kind="alert",
             data={"alert": alert.to_json(), "environment": _environment(alert, environments), "source": SOURCE},
+            incident=incident,
         )
-        for alert in post.alerts
+        for alert, incident in zip(post.alerts, known, strict=True)
     ]
     entries += [
         Entry(

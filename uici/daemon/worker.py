@@ -17,6 +17,7 @@ from uici.daemon.joining import Joining
 from uici.daemon.logs import logger
 from uici.daemon.open_incidents import OpenIncidents
 from uici.daemon.prometheus import Prometheus
+from uici.daemon.repeats import Repeats
 from uici.engine.core import Sleep
 from uici.journal import Entry
 from uici.model import (
@@ -60,11 +61,13 @@ class Worker:
         self._notify = notify or (lambda: None)
         self._log = logger()
         self._open = OpenIncidents(infrastructure.journal, infrastructure.redact)
+        self.repeats = Repeats(self._open)
         self._joining = Joining(
             infrastructure,
             self._open,
             clock,
             sleep,
+            self.repeats,
             confirm=lambda: self._prometheus() is not None,
             done=self._task_ended,
         )
