@@ -19,23 +19,37 @@ from urllib.parse import urlsplit
 METADATA = frozenset({"metadata.google.internal", "metadata", "fd00:ec2::254", "100.100.100.200"})
 #: Seconds that looking a name up may take.
 LIMIT = 5.0
+#: Words of the arguments that are looked at.
+WORDS = 1000
 
 _HOST = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252}))(?::\d{1,5})?")
+
+_BETWEEN = re.compile(r"[\s,;|&<>(){}\"'`=]+")
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
 async def not_elsewhere(arguments: Mapping[str, Any], needs: Sequence[str]) -> str | None:
     """Why the arguments do not all lead elsewhere, or None. ``needs``: ``host:port`` that UICI listens on or needs."""
     needed = {host for text in needs for host in [_host(text)] if host}
-    for text in _texts(arguments):
+    paths = [path for text in needs if (path := text.removeprefix("unix://")).startswith("/")]
+    words = [word for text in _texts(arguments) for word in _words(text)]
+    if len(words) > WORDS:
+        return f"it names more than {WORDS} things, too many to look each of them up"
+    hosts: dict[str, bool] = {}
+    for text in words:
+        own = next((path for path in paths if path in text), None)
+        if own is not None:
+            return f"{own} is what UICI listens on or needs"
         host = _host(text)
-        if host is None:
-            continue
+        if host is not None:
+            hosts[host] = hosts.get(host, False) or "://" in text
+    found = await asyncio.gather(*(_addresses(host) for host in hosts))
+    for (host, in_url), addresses in zip(hosts.items(), found, strict=True):
         if host in METADATA:
             return f"{host} is a metadata service"
-        addresses = await _addresses(host)
         if addresses is None:
             # Not every word with a dot is a host; one inside an URL is.
-            if "://" in text:
+            if in_url:
                 return f"{host} cannot be looked up, so where it leads cannot be told"
             continue
         for address in addresses:
@@ -56,6 +70,11 @@ def _texts(data: Any) -> Iterator[str]:
     elif isinstance(data, list | tuple):
         for value in data:
             yield from _texts(value)
+
+
+def _words(text: str) -> Iterator[str]:
+    """An address may stand in the middle of a command line, a list or a setting."""
+    yield from filter(None, _BETWEEN.split(text))
 
 
 def _host(text: str) -> str | None:
@@ -80,6 +99,13 @@ async def _addresses(host: str) -> list[str] | None:
 
 def _own(text: str) -> str | None:
     address = ipaddress.ip_address(text.partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address):
+        # An IPv4 address in the clothes of IPv6 leads where the IPv4 address does.
+        inside = address.ipv4_mapped or address.sixtofour
+        if inside is None and address in _NAT64:
+            inside = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        if inside is not None:
+            return _own(str(inside))
     if address.is_loopback or address.is_unspecified:
         return "which is UICI's own machine"
     if address.is_link_local:

@@ -169,7 +169,7 @@ class OpenEnvironments:
         return Identity(resources=tuple(resources.values()), shows=shows, unknown=unknown)
 
     async def _identity(self, place: OpenEnvironment, *, fresh: bool) -> Identity:
-        if not fresh and place.identity is not None and self._clock() - place.identity_at < IDENTITY_AGE:
+        if not fresh and place.identity is not None and 0 <= self._clock() - place.identity_at < IDENTITY_AGE:
             return place.identity
         asked_at = self._clock()
         try:

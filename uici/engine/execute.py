@@ -29,6 +29,7 @@ from uici.engine.validate import environment_of, operation_of, parameters_of, ta
 from uici.engine.verdict import EndedError, StaleError, failed, refused
 from uici.engine.verify import verify
 from uici.engine.write_only import values, without
+from uici.journal import Entry
 from uici.model import (
     Command,
     ExpressionError,
@@ -147,7 +148,7 @@ async def run_accepted(core: Core, execution: Execution, command: Command, place
     """The second half of the walk: a command that may run, under its lock. A restart continues here."""
     operation = command.operation
     if operation.risk is not Risk.OBSERVE and not execution.dry_run and not execution.accepted:
-        await core.write(execution, "request", _stored(execution, command, place))
+        await core.journal.append(_stored(core, execution, command, place))
         execution.accepted = True
     execution.calls_until = core.clock() + operation.timeout
 
@@ -201,18 +202,30 @@ def not_recovered(execution: Execution, undone: Mapping[str, Any] | None) -> Res
     )
 
 
-def _stored(execution: Execution, command: Command, place: OpenEnvironment) -> dict[str, Any]:
-    """The accepted command as it is journaled, without what may never be stored."""
-    data = command.to_json()
-    schema = command.operation.parameters
-    data["request"] = {**data["request"], "parameters": without(schema, data["request"]["parameters"])}
-    return {
-        **data,
+def _stored(core: Core, execution: Execution, command: Command, place: OpenEnvironment) -> Entry:
+    """The accepted command as it is journaled, without what may never be stored.
+
+    Its copies of the catalog are written as they are: secrets are references there, and a reference that was hidden
+    could not be filled in after a restart.
+    """
+    data, schema = command.to_json(), command.operation.parameters
+    asked = {
+        "request": {**data["request"], "parameters": without(schema, data["request"]["parameters"])},
         "parameters": without(schema, data["parameters"]),
+        "target": data["target"],
+    }
+    more = {
         "engine": place.engine,
         "risk": command.operation.risk.value,
         "copies": copies_of(execution.catalog, command),
     }
+    return Entry(
+        kind="request",
+        data={**data, **core.redact(execution, asked), **more},
+        incident=execution.incident,
+        request=execution.id,
+        at=core.clock(),
+    )
 
 
 async def _lock(core: Core, execution: Execution, place: OpenEnvironment, held: AsyncExitStack) -> None:

@@ -28,7 +28,7 @@ async def inventory_of(core: Core, place: OpenEnvironment, execution: Execution 
     own = inventory_root(environment)
     if environment.inventory_from is None:
         return own
-    if place.listing is None or core.clock() - place.listed_at >= AGE:
+    if place.listing is None or not 0 <= core.clock() - place.listed_at < AGE:
         asker = core.execution(
             id=execution.id if execution else core.new_id(),
             request=Request(operation=environment.inventory_from),

@@ -12,15 +12,17 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from uici.engine.core import Core
+from uici.engine.environments import OpenEnvironment
 from uici.engine.execute import ended_by, not_recovered, record, run_accepted
 from uici.engine.execution import Execution, Recorded, undo_id
 from uici.engine.frozen import frozen
+from uici.engine.settle import EVERY, PATIENCE
 from uici.engine.undo import closing, undone_by
 from uici.engine.uninterrupted import uninterrupted
 from uici.engine.verdict import in_doubt
 from uici.executor import Done
 from uici.journal import Unsettled
-from uici.model import Call, JournalError, Reason, Resource, Result, Status, Touch, epoch
+from uici.model import Call, Command, JournalError, Reason, Resource, Result, Status, Touch, UnreachableError, epoch
 
 #: Seconds that a recovering command waits for its lock: others that recover may touch the same.
 LOCK_LIMIT = 600.0
@@ -120,7 +122,7 @@ async def _finish(core: Core, execution: Execution, held: AsyncExitStack) -> Res
         return not_recovered(execution, outcome)
     if _needs_secrets(command.operation.parameters):
         raise in_doubt("its parameters hold secrets that are never stored, so it cannot be continued")
-    place = execution.place = await core.environments.opened(command.environment)
+    place = execution.place = await _opened(core, execution, command)
     keys = frozenset({execution.target.key}) if execution.target else None
     try:
         execution.hold = await held.enter_async_context(core.locks.hold(place.engine, keys, LOCK_LIMIT))
@@ -128,6 +130,19 @@ async def _finish(core: Core, execution: Execution, held: AsyncExitStack) -> Res
         raise in_doubt(f"another command has worked there for {LOCK_LIMIT:.0f} s since the restart") from error
     execution.note("settled", command.operation.name, "continued", {"intents": execution.intents})
     return await run_accepted(core, execution, command, place)
+
+
+async def _opened(core: Core, execution: Execution, command: Command) -> OpenEnvironment:
+    """A machine that starts brings its engine up beside UICI: it is waited for, as for evidence."""
+    deadlines = [one.deadline for one in execution.recorded.values() if one.done is None]
+    give_up = max([core.clock(), *deadlines]) + PATIENCE
+    while True:
+        try:
+            return await core.environments.opened(command.environment)
+        except UnreachableError:
+            if core.clock() >= give_up:
+                raise
+        await core.sleep(EVERY)
 
 
 def _needs_secrets(schema: Any) -> bool:

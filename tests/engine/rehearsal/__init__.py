@@ -68,7 +68,7 @@ class Rehearsal:
         found: dict[str, Any] = json.loads((self.folder / "world.json").read_text())
         return found
 
-    def change_world(self, **more: Any) -> None:
+    def change_world(self, /, **more: Any) -> None:
         world = self.world
         world.update(more)
         (self.folder / "world.json").write_text(json.dumps(world))
