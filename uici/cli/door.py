@@ -231,12 +231,14 @@ class Own:
 
     def reopen(self, incident: str) -> JSON:
         async def asked(infrastructure: UniversalInfrastructureInterface) -> JSON:
-            found = await infrastructure.journal.incident(incident)
-            if found is None:
+            from uici.engine.reopening import keys_of
+
+            keys = await keys_of(infrastructure.journal, incident)
+            if not keys:
                 raise UICIError(f"there is no incident {incident!r} in this journal; `uici incidents` lists them")
-            key = found.target.key if found.target else found.key
-            await infrastructure.reopen(key, str(_origin()))
-            return {"reopened": key}
+            for key in keys:
+                await infrastructure.reopen(key, str(_origin()))
+            return {"reopened": ", ".join(keys)}
 
         return self._with_engine(asked)
 

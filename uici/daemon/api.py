@@ -15,6 +15,7 @@ from uici.daemon.server import API_BODY, Daemon, answer, document, loads, read
 from uici.daemon.status import healths
 from uici.daemon.tokens import Caller
 from uici.daemon.words import entry_json, environment_json, operation_json
+from uici.engine.reopening import keys_of
 from uici.journal import KINDS
 from uici.model import (
     Environment,
@@ -254,13 +255,13 @@ async def _named_environment(daemon: Daemon, request: web.Request) -> str | None
 async def reopen_incident(daemon: Daemon, request: web.Request, caller: Caller) -> web.Response:
     id = request.match_info["id"]
     await document(request)
-    incident = await daemon.journal.incident(id)
-    if incident is None:
+    keys = await keys_of(daemon.journal, id)
+    if not keys:
         raise _missing("incident", id)
-    key = incident.target.key if incident.target else incident.key
-    await daemon.infrastructure.reopen(key, str(caller.origin()))
+    for key in keys:
+        await daemon.infrastructure.reopen(key, str(caller.origin()))
     daemon.wake()
-    return answer({"reopened": key})
+    return answer({"reopened": ", ".join(keys)})
 
 
 # Bounds

@@ -13,11 +13,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from uici.catalog.expressions import condition
+from uici.engine import execution as execution_bounds
 from uici.engine.admit import admit
 from uici.engine.asking import ask, observe_step
 from uici.engine.core import Core
 from uici.engine.environments import OpenEnvironment, bounded
-from uici.engine.execution import Execution, Recorded, plain
+from uici.engine.execution import Execution, Recorded, plain, size_of
 from uici.engine.redact import holds_hidden
 from uici.engine.roots import command_roots
 from uici.engine.settle import Settled, settle
@@ -283,8 +284,11 @@ async def _run_and_record(core: Core, execution: Execution, steps: Steps, intent
     data: dict[str, Any] = {"intent": intent, "answer": None, "resources": [], "errors": [], "message": ""}
     if isinstance(outcome, Done):
         outcome = dataclasses.replace(outcome, answer=plain(outcome.answer))
+        size = size_of(outcome.answer)
         data.update(
-            status="done", answer=outcome.answer, resources=[resource.to_json() for resource in outcome.resources]
+            status="done",
+            answer=outcome.answer if size <= execution_bounds.ANSWER else {"left_out": f"{size} bytes"},
+            resources=[resource.to_json() for resource in outcome.resources],
         )
     elif isinstance(outcome, Rejected):
         data.update(status="rejected", errors=list(outcome.errors), message=outcome.message)

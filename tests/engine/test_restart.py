@@ -1,0 +1,115 @@
+"""A process that ended in the middle, in this one's hand: what the next start makes of an each, an undo, a secret, a close."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from uici_rehearsal import RehearsalExecutor
+
+from tests.engine.rehearsal import rehearsing, write_world
+from tests.engine.test_execute import short
+from tests.engine.test_journal_fails import FullDisk
+from uici.executor import Outcome
+from uici.model import Call, JournalError, Status
+
+
+async def test_a_close_stops_what_runs_and_the_next_start_settles_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = asyncio.Event()
+    run = RehearsalExecutor.run
+
+    async def slow(self: RehearsalExecutor, call: Call) -> Outcome:
+        outcome = await run(self, call)
+        if call.path == "Service.restart":
+            begun.set()
+            await asyncio.Event().wait()
+        return outcome
+
+    monkeypatch.setattr(RehearsalExecutor, "run", slow)
+    async with rehearsing(folder) as rehearsal:
+        task = asyncio.create_task(rehearsal.run("restart_service", service="web"))
+        await begun.wait()
+        await asyncio.wait_for(rehearsal.infrastructure.close(0), 20)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    monkeypatch.setattr(RehearsalExecutor, "run", run)
+    async with rehearsing(folder) as rehearsal:
+        (request,) = await rehearsal.infrastructure.start()
+        result = await rehearsal.infrastructure.wait(request)
+        assert result is not None
+        assert result.ok, result.message
+        assert rehearsal.effects == ["Service.restart web"]
+
+
+async def test_what_an_each_had_begun_goes_on_with_the_list_that_it_began_with(folder: Path) -> None:
+    """Asked again, the list is shorter by what was removed already: numbers in it would mean other services."""
+    write_world(folder / "world.json", {name: {"state": "stopped"} for name in "abcd"})
+    async with rehearsing(folder) as rehearsal:
+        append, stopped = rehearsal.journal.append, asyncio.Event()
+
+        async def stop(*entries: Any) -> int:
+            if entries[-1].kind == "intent" and entries[-1].data["item"] == 2:
+                stopped.set()
+                await asyncio.Event().wait()
+            return await append(*entries)
+
+        rehearsal.journal.append = stop  # type: ignore[method-assign]
+        task = asyncio.create_task(rehearsal.run("remove_all", confirm=True))
+        await stopped.wait()
+        await rehearsal.infrastructure.close(0)
+        await asyncio.gather(task, return_exceptions=True)
+        rehearsal.journal.append = append  # type: ignore[method-assign]
+        assert rehearsal.effects == ["Service.remove a", "Service.remove b"]
+    async with rehearsing(folder) as rehearsal:
+        (request,) = await rehearsal.infrastructure.start()
+        result = await rehearsal.infrastructure.wait(request)
+        assert result is not None
+        assert result.ok, result.message
+        assert rehearsal.world["services"] == {}, "done means all of them"
+
+
+async def test_an_undo_is_not_done_again_after_a_restart(folder: Path) -> None:
+    write_world(folder / "world.json", {"web": {"health": "unhealthy"}})
+    async with rehearsing(folder) as rehearsal:
+        disk = FullDisk(rehearsal, "result")
+        with pytest.raises(JournalError):
+            await rehearsal.run("bump_image", service="web", image="2")
+        await rehearsal.infrastructure.close(0)
+        disk.make_room()
+    async with rehearsing(folder) as rehearsal:
+        for request in await rehearsal.infrastructure.start():
+            await rehearsal.infrastructure.wait(request)
+        assert rehearsal.effects == ["Service.set web", "Service.set web"], "there and back, once"
+        assert await rehearsal.journal.unsettled() == []
+        (parent,) = [one for one in await rehearsal.journal.results() if one.operation == "bump_image"]
+        assert short(parent) == ("unverified", "verification", "not_recovered")
+        assert parent.undo is not None
+        assert parent.undo["status"] == "done"
+
+
+async def test_a_request_whose_secret_is_not_stored_goes_to_a_person_after_a_crash(folder: Path) -> None:
+    async with rehearsing(folder) as rehearsal:
+        append, stopped = rehearsal.journal.append, asyncio.Event()
+
+        async def stop(*entries: Any) -> int:
+            if entries[-1].kind == "outcome":
+                stopped.set()
+                await asyncio.Event().wait()
+            return await append(*entries)
+
+        rehearsal.journal.append = stop  # type: ignore[method-assign]
+        task = asyncio.create_task(rehearsal.run("set_word", service="web", login={"user": "anna", "word": "abcdefg"}))
+        await stopped.wait()
+        await rehearsal.infrastructure.close(0)
+        await asyncio.gather(task, return_exceptions=True)
+        rehearsal.journal.append = append  # type: ignore[method-assign]
+    async with rehearsing(folder) as rehearsal:
+        (request,) = await rehearsal.infrastructure.start()
+        result = await rehearsal.infrastructure.wait(request)
+        assert result is not None
+        assert result.status is Status.IN_DOUBT
+        assert rehearsal.effects == ["Service.set web"]
