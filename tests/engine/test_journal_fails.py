@@ -17,10 +17,12 @@ class FullDisk:
 
     def __init__(self, rehearsal: Rehearsal, kind: str) -> None:
         self._journal, self._kind, self._append = rehearsal.journal, kind, rehearsal.journal.append
+        self.refused = asyncio.Event()
         self._journal.append = self._refuse  # type: ignore[method-assign]
 
     async def _refuse(self, *entries: Entry) -> int:
         if any(entry.kind == self._kind for entry in entries):
+            self.refused.set()
             raise JournalError("the disk is full: make room")
         return await self._append(*entries)
 
