@@ -7,6 +7,7 @@ that nothing is there.
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -54,6 +55,9 @@ class _Look:
         ids = [one for one in self.facts.containers if one in self.by_id]
         if not ids and _SHORT.fullmatch(self.facts.hostname):
             ids = [one for one in self.by_id if one.startswith(self.facts.hostname)]
+        # Who lives in its namespaces may answer at its loopback; and one that shares its network is found by the other's
+        # files (cgroup v2 names none).
+        ids += [key for key, tie in self.ties.items() if tie.spaces & set(ids) and key not in ids]
         self.mine = [self.by_id[one] for one in ids]
         for one in self.mine:
             self.carrier(one)
@@ -116,7 +120,8 @@ class _Look:
         for one in self.listed:
             if self._answers(one, host, port):
                 self.carrier(one)
-        if port is not None and not self.mine and (host in _LOOPBACK or _is_address(host)):
+        here = not self.mine or any(_runs_in_the_hosts_network(one) for one in self.mine)
+        if here and port is not None and (host in _LOOPBACK or _is_address(host)):
             self._in_the_hosts_network(port)
         return None
 
@@ -167,12 +172,19 @@ class _Look:
         return {end["NetworkID"] for end in ends if end.get("NetworkID")}
 
     def _socket(self, path: str) -> None:
-        """Containers that share the folder of a socket; the engine's own socket is served by the engine."""
-        if path == str(self.reads.settings.get("base_url", "")).removeprefix("unix://"):
+        """Containers that share the folder of a socket; the engine's own socket is served by the engine.
+
+        Who mounts the socket itself asks there, and does not answer; folders of many sockets tell nothing.
+        """
+        own = str(self.reads.settings.get("base_url", "")).removeprefix("unix://")
+        if os.path.realpath(path) == os.path.realpath(own):
             return
+        self.found.append(resources.path(self.engine, path))
         folder = path.rpartition("/")[0]
+        if folder in ("", "/run", "/var/run", "/tmp"):  # noqa: S108 - compared, not used
+            return
         for one in self.listed:
-            if any(mount.get("Source") in (path, folder) for mount in one.get("Mounts") or () if folder):
+            if any(mount.get("Source") == folder for mount in one.get("Mounts") or ()):
                 self.carrier(one)
 
     def named(self, wanted: Mapping[str, Any]) -> None:
@@ -198,7 +210,10 @@ class _Look:
         """Journal, configuration, program: as paths of the host, or as the volume that they lie in."""
         if self.mine:
             return  # they lie in its mounts, which are all taken already, or in the container itself
-        self.found += [resources.path(self.engine, one) for one in self.facts.paths if one.startswith("/")]
+        for path in self.facts.paths:
+            if path.startswith("/"):
+                places = dict.fromkeys((path, os.path.realpath(path)))
+                self.found += [resources.path(self.engine, place) for place in places]
         volumes: Sequence[Attrs] = (self.reads.get("/volumes") or {}).get("Volumes") or ()
         for one in volumes:
             place = str(one.get("Mountpoint") or "")

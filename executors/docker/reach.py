@@ -6,6 +6,7 @@ is then refused unless the operator declared what it touches.
 
 from __future__ import annotations
 
+import os
 import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -37,14 +38,38 @@ HARMLESS = (
 )  # fmt: skip
 
 
+#: Docker's defaults, of those that every version has. What lays fewer of them out of reach lays the kernel open.
+MASKED = frozenset({"/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/sched_debug", "/sys/firmware"})
+READ_ONLY = frozenset({"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"})
+#: Security options that confine at least as much as none.
+CONFINING = ("no-new-privileges", "apparmor=docker-default", "seccomp=builtin")
+#: The keys of a container's configuration that are looked at here. Docker reads them whatever their case.
+KEYS = frozenset(
+    """
+    Aliases BindOptions Binds CapAdd CgroupParent Devices DeviceCgroupRules DeviceRequests Domainname DriverConfig
+    EndpointsConfig HostConfig Hostname IpcMode Labels Links MaskedPaths Mounts Name NetworkMode NetworkingConfig PidMode
+    Privileged ReadOnly ReadonlyPaths Runtime SecurityOpt Source Sysctls Target Type UsernsMode UTSMode VolumeDriver
+    VolumeOptions VolumesFrom
+    """.split()
+)
+_FOLDED = {key.casefold() for key in KEYS}
+#: Below these the keys are people's own words.
+_OWN_WORDS = frozenset({"Labels", "Sysctls", "Options", "Config", "StorageOpt", "Annotations", "Tmpfs", "Env"})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wants:
-    """A container that is to be made. ``host``: Docker's HostConfig; ``networks``: name -> aliases."""
+    """A container that is to be made. ``host``: Docker's HostConfig; ``networks``: name -> aliases.
+
+    ``hosts``: what it calls itself, which Docker's DNS may tell too. ``misspelt``: keys that Docker takes for others.
+    """
 
     name: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     host: Mapping[str, Any] = field(default_factory=dict)
     networks: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    hosts: tuple[str, ...] = ()
+    misspelt: tuple[str, ...] = ()
 
 
 #: docker-py's words for HostConfig's.
@@ -54,6 +79,7 @@ _HOST = {
     "cgroup_parent": "CgroupParent",
     "cgroupns": "CgroupnsMode",
     "device_cgroup_rules": "DeviceCgroupRules",
+    "device_requests": "DeviceRequests",
     "devices": "Devices",
     "ipc_mode": "IpcMode",
     "links": "Links",
@@ -76,12 +102,15 @@ def wants_of(path: str, arguments: Mapping[str, Any]) -> Wants:
     """Of ``containers.create/run``, ``api.create_container`` and ``api.create_container_from_config``."""
     if path == "api.create_container_from_config":
         config = arguments.get("config") or {}
+        misspelt = _misspelt(config)
         ends = (config.get("NetworkingConfig") or {}).get("EndpointsConfig") or {}
         return Wants(
             name=str(arguments.get("name") or ""),
             labels=config.get("Labels") or {},
             host=config.get("HostConfig") or {},
             networks={name: (end or {}).get("Aliases") or () for name, end in ends.items()},
+            hosts=_hosts(config.get("Hostname"), config.get("Domainname")),
+            misspelt=misspelt,
         )
     if path == "api.create_container":
         host = dict(arguments.get("host_config") or {})
@@ -89,16 +118,37 @@ def wants_of(path: str, arguments: Mapping[str, Any]) -> Wants:
         networks = {name: (end or {}).get("Aliases") or () for name, end in ends.items()}
     else:
         host = {_HOST[key]: value for key, value in arguments.items() if key in _HOST}
-        network = arguments.get("network")
-        given = (arguments.get("networking_config") or {}).get(network) or {}
-        networks = {str(network): given.get("Aliases") or ()} if network else {}
+        network, given = arguments.get("network"), arguments.get("networking_config") or {}
+        networks = {str(network): (), **{name: (end or {}).get("Aliases") or () for name, end in given.items()}}
+        networks = networks if network else {}
     labels = arguments.get("labels") or {}
     return Wants(
         name=str(arguments.get("name") or ""),
         labels=labels if isinstance(labels, Mapping) else dict.fromkeys(labels, ""),
         host=host,
         networks=networks,
+        hosts=_hosts(arguments.get("hostname"), arguments.get("domainname")),
+        misspelt=_misspelt([host, arguments.get("networking_config")]),
     )
+
+
+def _hosts(name: Any, domain: Any) -> tuple[str, ...]:
+    return tuple(one for one in (str(name or ""), f"{name}.{domain}" if name and domain else "") if one)
+
+
+def _misspelt(data: Any) -> tuple[str, ...]:
+    """Keys that are none of ``KEYS`` and that Docker, written in Go, takes for one of them all the same."""
+    if isinstance(data, list | tuple):
+        return tuple(word for one in data for word in _misspelt(one))
+    if not isinstance(data, Mapping):
+        return ()
+    found = [str(key) for key in data if key not in KEYS and str(key).casefold() in _FOLDED]
+    for key, value in data.items():
+        if key == "EndpointsConfig" and isinstance(value, Mapping):  # its keys are names of networks
+            found += _misspelt(list(value.values()))
+        elif key not in _OWN_WORDS:
+            found += _misspelt(value)
+    return tuple(found)
 
 
 class Reach:
@@ -116,15 +166,17 @@ class Reach:
         added = {str(one).upper().removeprefix("CAP_") for one in host.get("CapAdd") or ()} - CAPABILITIES
         if added:
             self.everything(f"it has the capabilities {', '.join(sorted(added))}")
-        for key in ("Devices", "DeviceCgroupRules", "Sysctls", "VolumeDriver"):
+        for key in ("CgroupParent", "Devices", "DeviceCgroupRules", "DeviceRequests", "Sysctls", "VolumeDriver"):
             if host.get(key):
                 self.everything(f"it asks for {key}")
         if str(host.get("Runtime") or "runc") not in ("runc", "io.containerd.runc.v2", "crun", "runsc"):
             self.everything(f"it asks for the runtime {host['Runtime']}")
-        if any(key in host and not host[key] for key in ("MaskedPaths", "ReadonlyPaths")):
-            self.everything("it lays the kernel's own files open")
-        if any("unconfined" in str(one) or "disable" in str(one) for one in host.get("SecurityOpt") or ()):
-            self.everything("it switches confinement off")
+        for key, closed in (("MaskedPaths", MASKED), ("ReadonlyPaths", READ_ONLY)):
+            if key in host and not closed <= set(host[key] or ()):
+                self.everything(f"it lays the kernel's own files open ({key})")
+        for one in host.get("SecurityOpt") or ():
+            if not str(one).replace(":", "=", 1).startswith(CONFINING):
+                self.everything(f"its confinement is its own ({str(one)[:60]})")
         for key in ("PidMode", "IpcMode", "NetworkMode", "UsernsMode", "UTSMode"):
             self._space(key, str(host.get(key) or ""))
         for one in host.get("VolumesFrom") or ():
@@ -144,12 +196,19 @@ class Reach:
     def joins(self, wants: Wants) -> None:
         """The networks that a new container joins: who answers to its names there already."""
         networks = dict(wants.networks)
+        if wants.misspelt:
+            self.everything(f"Docker takes {', '.join(wants.misspelt)} for what is spelt otherwise")
         mode = str(wants.host.get("NetworkMode") or "")
-        if mode and mode not in ("default", "bridge", "none", "host") and not mode.startswith("container:"):
+        if mode and not mode.startswith("container:"):
             networks.setdefault(mode, ())
         for name, aliases in networks.items():
-            if network := self._view.reads.network(name):
-                self.aliases(network, [*aliases, wants.name], but="")
+            if name in ("default", "bridge", "none", "host"):
+                continue  # where nobody has a name
+            network = self._view.reads.network(name)
+            if network is None:
+                self.unbounded.append(f"there is no network {name[:100]!r} of exactly this name or full id")
+            else:
+                self.aliases(network, [*aliases, wants.name, *wants.hosts], but="")
 
     def aliases(self, network: Attrs, names: Sequence[str], *, but: str) -> None:
         """Members of a network that one of these names reaches now; a second one would take their traffic."""
@@ -215,16 +274,19 @@ class Reach:
         self.touches.append(Touch(resource=resources.path(self._view.engine, path)))
         if read_only and any(_within(path, one) for one in HARMLESS):
             return
-        for one in self._view.own:
-            if one.kind == resources.PATH and (_within(path, one.id) or _within(one.id, path)):
-                self.touches.append(Touch(resource=one))
-        engine = (self._view.reads.root_dir, *self._sockets())
-        if any(_within(path, one) or _within(one, path) for one in (*SYSTEM, *engine)) or "docker.sock" in path:
-            self.everything(f"the host's path {path} reaches all of it")
+        # Where the engine's host is this one, a link leads to where it leads; elsewhere it can only make this stricter.
+        for place in dict.fromkeys((path, os.path.realpath(path))):
+            for one in self._view.own:
+                if one.kind == resources.PATH and (_within(place, one.id) or _within(one.id, place)):
+                    self.touches.append(Touch(resource=one))
+            engine = (self._view.reads.root_dir, *self._sockets())
+            if any(_within(place, one) or _within(one, place) for one in (*SYSTEM, *engine)) or "docker.sock" in place:
+                self.everything(f"the host's path {path} reaches all of it")
 
     def _sockets(self) -> list[str]:
         url = str(self._view.reads.settings.get("base_url", ""))
-        return [url.removeprefix("unix://")] if url.startswith("unix:///") else []
+        path = url.removeprefix("unix://")
+        return [path, os.path.realpath(path)] if url.startswith("unix:///") else []
 
     def _container(self, name: str) -> None:
         attrs = self._view.find(name) or self._by_prefix(name)

@@ -28,10 +28,15 @@ Attrs = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Ties:
-    """What a container leans on, fixed when it was made: namespaces of others (``spaces``), their volumes and links."""
+    """What a container leans on, as it was written when it was made (ids, their beginnings, names): namespaces of others
+    (``spaces``), their volumes and links (``others``)."""
 
     spaces: frozenset[str]
     others: frozenset[str]
+
+    def among(self, listed: Sequence[Attrs]) -> Ties:
+        """With the full ids of those who are meant now."""
+        return Ties(frozenset(_ids(self.spaces, listed)), frozenset(_ids(self.others, listed)))
 
 
 class Reads:
@@ -137,30 +142,30 @@ class Reads:
         return {name: value for name, equals, value in pairs if equals}
 
     def ties(self, listed: Sequence[Attrs]) -> dict[str, Ties]:
-        """What each of these containers leans on; each is inspected once in its life."""
-        found = {}
+        """What each of these containers leans on; each is inspected once in its life, but who bears a name may change."""
+        known: dict[str, Ties] = {}
         for one in listed:
             key = one["Id"]
             if key not in self._ties:
                 attrs = self.container(key)
                 if attrs is None:
                     continue
-                self._ties[key] = ties_of(attrs, listed)
-            found[key] = self._ties[key]
-        for gone in self._ties.keys() - found.keys():
+                self._ties[key] = ties_of(attrs)
+            known[key] = self._ties[key]
+        for gone in self._ties.keys() - known.keys():
             self._ties.pop(gone, None)
-        return found
+        return {key: one.among(listed) if one.spaces or one.others else one for key, one in known.items()}
 
 
-def ties_of(attrs: Attrs, listed: Sequence[Attrs]) -> Ties:
+def ties_of(attrs: Attrs) -> Ties:
     host = attrs.get("HostConfig") or {}
     modes = (host.get("NetworkMode"), host.get("PidMode"), host.get("IpcMode"))
     spaces = {str(mode).removeprefix("container:") for mode in modes if str(mode).startswith("container:")}
     others = {one.partition(":")[0].lstrip("/") for name in ("VolumesFrom", "Links") for one in host.get(name) or ()}
-    return Ties(frozenset(_ids(spaces, listed)), frozenset(_ids(others, listed)))
+    return Ties(frozenset(spaces), frozenset(others))
 
 
-def _ids(names: set[str], listed: Sequence[Attrs]) -> list[str]:
+def _ids(names: frozenset[str], listed: Sequence[Attrs]) -> list[str]:
     """Full ids of what was named: by id, by its beginning, or by name."""
     return [
         one["Id"] for name in names for one in listed if one["Id"].startswith(name) or name in resources.names_of(one)

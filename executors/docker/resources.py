@@ -23,6 +23,7 @@ CONTAINER, COMPOSE_SERVICE, NETWORK, VOLUME, IMAGE, PATH = (
     "path",
 )
 
+_FULL_ID = re.compile(r"[0-9a-f]{64}")
 _SET_ASIDE = re.compile(r".+\.uici-(?:old|new)-[0-9A-Za-z-]+")
 
 
@@ -67,7 +68,7 @@ def container(engine: str, attrs: Mapping[str, Any]) -> Resource:
         id=attrs["Id"],
         name=name,
         namespace=labels.get(PROJECT),
-        names=(*names, attrs["Id"], attrs["Id"][:12], *([f"{compose[0]}/{compose[1]}"] if compose else ())),
+        names=(*_own_names(attrs), *([f"{compose[0]}/{compose[1]}"] if compose else ())),
         labels=labels,
         owner=f"compose/{compose[0]}/{compose[1]}" if compose else f"name/{name}",
     )
@@ -78,7 +79,7 @@ def compose_service(engine: str, project: str, service: str, members: Sequence[M
     labels = labels_of(members[0]) if members else {PROJECT: project, SERVICE: service}
     names = [*_compose_names(project, service)]
     for one in members:
-        names += [*names_of(one), one["Id"], one["Id"][:12]]
+        names += _own_names(one)
     return Resource(
         engine=engine,
         kind=COMPOSE_SERVICE,
@@ -89,6 +90,12 @@ def compose_service(engine: str, project: str, service: str, members: Sequence[M
         labels=labels,
         owner=f"compose/{project}/{service}",
     )
+
+
+def _own_names(attrs: Mapping[str, Any]) -> list[str]:
+    """What a container answers to. Docker lets it bear another one's full id as its name: that one is not it."""
+    names = [one for one in names_of(attrs) if not _FULL_ID.fullmatch(one)]
+    return [*names, attrs["Id"], attrs["Id"][:12]]
 
 
 def _compose_names(project: str, service: str) -> tuple[str, ...]:

@@ -42,11 +42,11 @@ class View:
         return self._listed
 
     def find(self, name: str) -> Attrs | None:
-        """A listed container by full id or exact name."""
+        """A listed container by full id or exact name; the id first, as Docker does: a name may be another one's id."""
         for one in self.listed:
-            if name == one["Id"] or name in resources.names_of(one):
+            if name == one["Id"]:
                 return one
-        return None
+        return next((one for one in self.listed if name in resources.names_of(one)), None)
 
     def touch(self, attrs: Attrs, *, takes: bool = False) -> Touch:
         """One container, with the replicas of its topmost owner."""
@@ -147,13 +147,23 @@ def _container(view: View, call: Call, method: str) -> Pinned:
             ]
         return Pinned(call=call, touches=tuple(touches))
     touches = [view.touch(attrs)]
-    if method == "rename" and (other := view.find(str(call.arguments.get("name", "")))):
-        touches.append(view.touch(other))
     if method == "rename":
-        touches.append(_named(view, str(call.arguments.get("name", "")), {}))
+        touches += _renamed(view, attrs, str(call.arguments.get("name", "")))
+    if method == "commit":
+        touches += _tagged(view, call)
     if method.startswith("update"):
         touches = [view.touch(attrs, takes=_starves(view.reads, attrs, call.arguments))]
     return Pinned(call=call, touches=tuple(touches))
+
+
+def _renamed(view: View, attrs: Attrs, name: str) -> list[Touch]:
+    """Who bears the name now, and who answers to it on the networks where it will be heard."""
+    reach = Reach(view)
+    for end in ((attrs.get("NetworkSettings") or {}).get("Networks") or {}).values():
+        if end.get("NetworkID"):
+            reach.aliases({"Id": end["NetworkID"]}, [name], but=attrs["Id"])
+    other = view.find(name)
+    return [*([view.touch(other)] if other else ()), _named(view, name, {}), *reach.touches]
 
 
 def _starves(reads: Reads, attrs: Attrs, arguments: Mapping[str, Any]) -> bool:

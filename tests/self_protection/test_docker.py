@@ -34,9 +34,21 @@ CASES = yaml.safe_load((HERE.parent / "cases/self_protection_docker.yml").read_t
 FACTS = """
 import dataclasses, json
 from uici.engine import gather
-print(json.dumps(dataclasses.asdict(gather(listens=["0.0.0.0:8080"], needs=["db:5432", "unix:///s.sock"],
+print(json.dumps(dataclasses.asdict(gather(listens=["0.0.0.0:8080"], needs=["db:5432", "127.0.0.1:6379"],
                                            paths=["/var/lib/uici/journal.db"], depends_on=["cold"]))))
 """
+
+
+NAMES = (
+    "ops-uici-1", "ops-store-1", "ops-dns-1", "ops-metrics-1", "ops-proxy-1", "sidecar", "anchor", "cold", "peer", "web", "boss",
+)  # fmt: skip
+
+
+FIRST = (
+    "a command in a container that has Docker's socket",
+    "a file into a container that has Docker's socket",
+    "stop by name",
+)
 
 
 @dataclass(frozen=True)
@@ -49,7 +61,7 @@ class Scene:
         """All that no attack may change."""
         client = self.docker.client
         seen: dict[str, Any] = {}
-        for name in ("ops-uici-1", "ops-store-1", "ops-dns-1", "anchor", "cold", "web", "boss"):
+        for name in NAMES:
             attrs = client.containers.get(name).attrs
             limits = {key: attrs["HostConfig"][key] for key in ("Memory", "CpuQuota", "RestartPolicy")}
             networks = {key: end["Aliases"] for key, end in attrs["NetworkSettings"]["Networks"].items()}
@@ -66,7 +78,8 @@ def compose(service: str, **more: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def scene() -> Iterator[Scene]:
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    link = tmp_path_factory.mktemp("links") / "harmless"
     with engine(private="UICI_TEST_DOCKER_HOST" not in os.environ) as docker:
         busybox = docker.client.images.get(docker.image())
         docker.network("ops_net")
@@ -77,6 +90,8 @@ def scene() -> Iterator[Scene]:
         docker.client.networks.get("ops_net").disconnect("ops-store-1")
         docker.client.networks.get("ops_net").connect("ops-store-1", aliases=["db", "store"])
         docker.run("ops-dns-1", labels=compose("dns"))
+        for name in ("ops-metrics-1", "ops-proxy-1", "peer"):
+            docker.run(name, network="ops_net")
         docker.run("anchor")
         docker.create("cold")
         docker.run("web")
@@ -101,20 +116,25 @@ def scene() -> Iterator[Scene]:
                 socket: {"bind": "/s.sock", "mode": "rw"},
             },
         )
+        docker.run("sidecar", network_mode="container:ops-uici-1")
+        docker.create(uici.id)  # bears the other's id as its name, and is listed before it
         python = str(Path(sys.prefix, "bin", "python"))
         ran = uici.exec_run([python, "-c", FACTS], environment={"PATH": "/bin", "PYTHONPATH": str(HERE.parents[1])})
         assert ran.exit_code == 0, ran.output.decode()
         facts = json.loads(ran.output)
         assert uici.id in facts["containers"]
+        link.symlink_to(docker.client.volumes.get(state).attrs["Mountpoint"])
         words = {
             "UICI_ID": uici.id,
             "UICI_SHORT": uici.id[:12],
+            "NET_SHORT": str(docker.client.networks.get("ops_net").id)[:12],
             "UICI_IMAGE_SHORT": image.id.removeprefix("sha256:")[:12],
             "UICI_IMAGE": image.id,
             "MOUNTPOINT": docker.client.volumes.get(state).attrs["Mountpoint"],
             "ROOT_DIR": docker.client.info()["DockerRootDir"],
             "CHECKOUT": str(HERE.parents[1]),
             "SOCKET": socket,
+            "LINK": str(link),
         }
         yield Scene(docker, Facts(**{key: _tuple(one) for key, one in facts.items()}), words)
 
@@ -142,7 +162,11 @@ def catalog(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Path:
     alias.symlink_to(scene.docker.base_url.removeprefix("unix://"))
     environments = {
         name: {"executor": "docker", "settings": {"base_url": url}, "autonomy": "destroy"}
-        for name, url in (("docker", scene.docker.base_url), ("alias", f"unix://{alias}"))
+        for name, url in (
+            ("docker", scene.docker.base_url),
+            ("alias", f"unix://{alias}"),
+            ("proxied", "tcp://ops-proxy-1:2375"),
+        )
     }
     operations, translations = {}, {}
     for number, case in enumerate(_filled(CASES, scene.words)):
@@ -166,6 +190,7 @@ def catalog(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "environments.yml": {"default": "docker", "environments": environments},
         "operations/attacks.yml": {"operations": operations},
         "command_translations/attacks.yml": {"translations": translations},
+        "platform.yml": {"monitoring": {"prometheus": "http://ops-metrics-1:9090"}},
         "policies.yml": {"protected": [], "blast_radius": [], "brakes": []},
     }
     for name, content in files.items():
@@ -208,6 +233,26 @@ async def test_refused(
     reasons = case.get("reasons", [Reason.SELF, Reason.PROTECTED, Reason.UNRESOLVED])
     assert result.reason in reasons, result.message
     assert scene.state() == before
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("name", FIRST)
+async def test_refused_as_the_very_first_change_after_a_start(
+    scene: Scene, catalog: Path, tmp_path: Path, name: str
+) -> None:
+    """Nothing has been asked about UICI itself yet."""
+    number = [case["name"] for case in CASES].index(name)
+    [(operation, parameters)] = CASES[number].get("run", {_attack(number): {}}).items()
+    journal = await open_journal(f"sqlite:///{tmp_path}/journal.db")
+    interface = UniversalInfrastructureInterface(UniversalConfigLoader(catalog).load(), journal, facts=scene.facts)
+    await interface.start()
+    before = scene.state()
+    request = Request(operation=operation, parameters=parameters, environment="docker", confirm=True)
+    result = await interface.execute(request, Origin("human", "anna"))
+    assert (result.status, result.reason) == (Status.REFUSED, Reason.SELF), result.message
+    assert scene.state() == before
+    await interface.close(grace=5)
+    await journal.close()
 
 
 def test_there_are_at_least_forty_ways() -> None:

@@ -39,6 +39,8 @@ async def admit(core: Core, execution: Execution, place: OpenEnvironment, call: 
     if not execution.dry_run and holds_hidden(call.arguments):
         raise failed(Reason.EXECUTOR, f"{call.path} would write {HIDDEN} where a secret was hidden, so it is not done")
     while True:
+        # First, because what reaches all of a host is held to touch what of it is UICI's own.
+        await core.environments.identity(place)
         pinned = await bounded(call.path, place.executor.resolve(call))
         if pinned.unknown is not None and declared is not None:
             pinned = await _declared(core, execution, place, pinned, declared)

@@ -22,6 +22,7 @@ from uici.engine.execute import execute
 from uici.engine.execution import Execution, undo_id
 from uici.engine.facts import gather
 from uici.engine.inventory import inventory_of
+from uici.engine.needs import needs_of
 from uici.engine.recover import finish, recovered
 from uici.engine.roots import operation_roots
 from uici.engine.steps import Steps, done_or_ended
@@ -78,12 +79,11 @@ class UniversalInfrastructureInterface:
         self._core.progress = listener
 
     def _gather(self) -> Facts:
-        if isinstance(self._facts, Facts):
-            return self._facts
-        if self._facts is not None:
-            return self._facts()
-        self._facts = gather(paths=(str(self.catalog.path),), depends_on=self.catalog.platform.depends_on)
-        return self._facts
+        """What is known of this process, and the addresses that the catalog of this moment makes it need."""
+        if self._facts is None:
+            self._facts = gather(paths=(str(self.catalog.path),), depends_on=self.catalog.platform.depends_on)
+        facts = self._facts if isinstance(self._facts, Facts) else self._facts()
+        return dataclasses.replace(facts, needs=tuple(dict.fromkeys((*facts.needs, *needs_of(self.catalog)))))
 
     async def start(self) -> list[str]:
         """Takes up what an earlier process left: gives the ids of the Requests that are being settled.
