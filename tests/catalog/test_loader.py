@@ -138,9 +138,33 @@ def test_problems_of_all_files_at_once(make: Make) -> None:
     }
 
 
-def test_what_an_unreadable_file_would_define_is_not_missed_elsewhere(make: Make) -> None:
-    loader = make({"operations/base.yml": "version: 1\noperations: [\n"})
-    assert [problem.code for problem in loader.check()] == ["yaml-syntax"]
+@pytest.mark.parametrize(
+    ("file", "text", "code"),
+    [
+        ("operations/base.yml", "version: 1\noperations: [\n", "yaml-syntax"),
+        ("operations.yml", "# to do\n", "empty-file"),
+        ("environments.yml", "", "empty-file"),
+    ],
+)
+def test_what_an_unreadable_file_would_define_is_not_missed_elsewhere(
+    make: Make, file: str, text: str, code: str
+) -> None:
+    assert [problem.code for problem in make({file: text}).check()] == [code]
+
+
+def test_a_missing_key_does_not_hide_the_misspelt_one(make: Make) -> None:
+    text = "version: 1\noperations: {a_b: {sumary: x, risk: change, parameters: {type: object}}}\n"
+    found = make({"operations/more.yml": text}).check()
+    assert [(one.code, one.hint) for one in found if one.code == "unknown-key"] == [
+        ("unknown-key", "did you mean 'summary'?")
+    ]
+    assert "missing-key" in [one.code for one in found]
+
+
+def test_a_misspelt_dialect_is_told(make: Make) -> None:
+    text = "version: 1\ntranslations: {restart_service: {dokcer: {steps: [{call: x.y}], returns: {service: a}}}}\n"
+    found = make({"command_translations.yml": text}).check()
+    assert [(one.code, one.hint) for one in found] == [("unchecked-dialect", "did you mean 'docker'?")]
 
 
 def test_the_digest_is_of_what_is_said_and_not_of_how(make: Make) -> None:
@@ -204,6 +228,11 @@ class TestFind:
     def test_no_such_folder(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigurationError, match="no such folder"):
             UniversalConfigLoader(tmp_path / "nope").check()
+
+    def test_a_file_instead_of_its_folder(self, tmp_path: Path) -> None:
+        (tmp_path / "operations.yml").write_text("version: 1\n")
+        with pytest.raises(ConfigurationError, match="is a file; give the folder"):
+            UniversalConfigLoader(tmp_path / "operations.yml").check()
 
 
 class TestParameters:

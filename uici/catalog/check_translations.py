@@ -12,7 +12,7 @@ from uici.catalog.problem import did_you_mean
 from uici.catalog.scope import Scope
 from uici.catalog.shapes import Schema, misfits
 from uici.catalog.source import Trail
-from uici.executor import Executor, StepToCheck
+from uici.executor import Executor, StepToCheck, names
 from uici.model import Environment, Risk
 
 PARTS = ("steps", "confirm", "revert", "cancel")
@@ -56,7 +56,9 @@ def translations(scope: Scope) -> None:
             if executor is None:
                 if not entry.source and dialect not in used:
                     message = f"no executor here speaks {dialect!r}, so that this was not checked"
-                    entry.add("unchecked-dialect", message, "install its plugin", key=True, severity="warning")
+                    close = did_you_mean(dialect, {*names(), *used})
+                    hint = close if close.startswith("did") else "install its plugin"
+                    entry.add("unchecked-dialect", message, hint, key=True, severity="warning")
             else:
                 said = _saying(of, entry)
                 if said is not None and not said.broken:
@@ -282,6 +284,6 @@ def _read(walk: _Walk) -> Iterator[tuple[Trail, str]]:
     for at, text in texts(walk.entry.definition, ()):
         if "environment.variables." in text:
             for part in parts(text)[0]:
-                names = templates.path(part.source)
-                if names and names[:2] == ("environment", "variables") and len(names) > 2:
-                    yield at, names[2]
+                path = templates.path(part.source)
+                if path and path[:2] == ("environment", "variables") and len(path) > 2:
+                    yield at, path[2]

@@ -44,9 +44,11 @@ def validator(schema: Any, mask: str | None = None) -> Any:
 
 def conform(document: Document, schema: Mapping[str, Any], data: Any, trail: tuple[Key, ...] = ()) -> None:
     """Notes in the document what in ``data``, which lies at ``trail``, does not satisfy one of the catalog's schemas."""
+    # As the reader left it: a key that is missing must not hide the misspelt one beside it.
+    read_wrong = frozenset(document.broken)
     for error in validator(schema).iter_errors(data):
         at = (*trail, *error.instance_path)
-        if any(at[:depth] in document.broken for depth in range(1, len(at) + 1)):
+        if any(at[:depth] in read_wrong for depth in range(1, len(at) + 1)):
             continue  # the reader has already said what is wrong with this value
         part = _at(schema, error.schema_path[:-1])
         name = error.kind.name

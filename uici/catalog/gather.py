@@ -78,6 +78,8 @@ class _File:
 
 def gather(path: Path) -> Gathered:
     """Reads a folder; raises ConfigurationError only where there is no such folder."""
+    if path.is_file():
+        raise ConfigurationError(f"{path}: is a file; give the folder that it lies in: {path.parent}")
     if not path.is_dir():
         raise ConfigurationError(f"{path}: there is no such folder; give --config the folder that `uici init` wrote")
     gathered = Gathered(path)

@@ -45,7 +45,7 @@ class _Mark:
 class Document:
     """One file. ``data`` is plain; ``broken`` are the trails (keys and indexes) at which errors were found.
 
-    ``readable`` is false where the text is no YAML at all, so that what it would define is not known.
+    ``readable`` is false where the text is no YAML at all or empty, so that what it would define is not known.
     """
 
     file: str
@@ -256,6 +256,7 @@ class _Builder:
                     return
         if self.document.data is None and not self.document.problems:
             self._say("empty-file", "is empty", "begin it with: version: 1", 1, 1)
+            self.document.readable = False  # what it would define is not known: others that name it are not wrong
 
     def _start(self, event: Any, container: Any) -> None:
         line, column = self._at(event)
