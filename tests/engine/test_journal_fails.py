@@ -111,3 +111,20 @@ async def test_whoever_waits_for_a_target_that_ends_in_doubt_finds_it_closed(fol
         assert (await blind).status is Status.IN_DOUBT
         assert {(await one).reason for one in waiting} == {Reason.CLOSED}
         assert rehearsal.effects == ["Service.restart web"]
+
+
+async def test_a_question_of_a_plan_that_was_not_written_down_holds_up_its_next_change(folder: Path) -> None:
+    async with rehearsing(folder) as rehearsal:
+        disk = FullDisk(rehearsal, "result")
+        asked = await rehearsal.run("service_status", service="web", incident="one")
+        assert asked.ok, "nobody waits for that"
+        with pytest.raises(JournalError, match="make room"):
+            await rehearsal.run("restart_service", service="web", incident="one")
+        assert rehearsal.effects == []
+        (request,) = [entry.request for entry in await rehearsal.entries("request")]
+        disk.make_room()
+        await asyncio.wait_for(rehearsal.infrastructure.wait(str(request)), 10)
+        await rehearsal.run("service_status", service="web", incident="two")
+        assert (await rehearsal.run("restart_service", service="web", incident="two")).ok, "its own were"
+        kinds = [entry.kind for entry in await rehearsal.entries() if entry.incident == "two"]
+        assert kinds[:4] == ["result", "request", "before", "intent"], "in their order"

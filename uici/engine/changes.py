@@ -257,6 +257,7 @@ async def _act(
             else max(execution.taking.get(key, 0), takes)
         )
     try:
+        await core.caught_up(execution)
         seq = await core.journal.append(*entries)
     except JournalError:
         execution.taking = taking

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from uici.catalog import Catalog
+from uici.engine.behind import Behind
 from uici.engine.environments import OpenEnvironments
 from uici.engine.execution import Execution, root_id
 from uici.engine.locks import Locks
@@ -24,6 +25,7 @@ class Core:
 
     ``calls``: changing calls that are under way. ``owed``: accepted Requests whose end could not be written down, with
     their engine and the keys that they touched; ``take_up`` is told of each, to settle it once the journal works again.
+    ``behind``: appends that nobody waited for yet.
     """
 
     catalog: Catalog
@@ -40,6 +42,7 @@ class Core:
     owed: dict[str, tuple[str, frozenset[str]]] = field(default_factory=dict)
     take_up: Callable[[str], None] | None = None
     idle: asyncio.Event = field(default_factory=asyncio.Event)
+    behind: Behind = field(default_factory=Behind)
 
     def __post_init__(self) -> None:
         self.idle.set()
@@ -96,6 +99,14 @@ class Core:
 
     async def write(self, execution: Execution, kind: str, data: Mapping[str, Any]) -> int:
         return await self.journal.append(self.entry(execution, kind, data))
+
+    async def write_behind(self, execution: Execution, *entries: Entry) -> None:
+        """Appends without waiting until that is durable; ``caught_up`` does."""
+        await self.behind.append(self.journal, execution.incident or root_id(execution.id), *entries)
+
+    async def caught_up(self, execution: Execution) -> None:
+        """Everything that was left behind of this matter is durable. Raises JournalError."""
+        await self.behind.caught_up(execution.incident or root_id(execution.id))
 
     def entry(self, execution: Execution, kind: str, data: Mapping[str, Any]) -> Entry:
         """One entry of this execution, with everything an engine printed redacted."""

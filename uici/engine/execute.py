@@ -148,7 +148,8 @@ async def run_accepted(core: Core, execution: Execution, command: Command, place
     """The second half of the walk: a command that may run, under its lock. A restart continues here."""
     operation = command.operation
     if operation.risk is not Risk.OBSERVE and not execution.dry_run and not execution.accepted:
-        await core.journal.append(_stored(core, execution, command, place))
+        # Durable before the first intent; what is looked at until then need not wait.
+        await core.write_behind(execution, _stored(core, execution, command, place))
         execution.accepted = True
     execution.calls_until = core.clock() + operation.timeout
 
@@ -396,5 +397,9 @@ async def record(core: Core, execution: Execution, result: Result) -> Result:
                 request=result.id,
             )
         )
+    if execution.incident is not None and execution.risk is Risk.OBSERVE and result.status is Status.DONE:
+        await core.write_behind(execution, *entries)  # a question of a plan; its next change waits for it
+        return redacted
+    await core.caught_up(execution)
     await core.journal.append(*entries)
     return redacted
