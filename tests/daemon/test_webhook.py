@@ -60,6 +60,21 @@ async def test_accepted_alerts_are_in_the_journal_of_the_next_process(catalog: C
         await journal.close()
 
 
+async def test_a_repeat_is_an_entry_of_the_incident_that_knows_it(door: Door) -> None:
+    journal, one = door.daemon.journal, payload(alert(labels={"alertname": "Odd", "service": "nobody"}))
+    await door.post(HOOK, one)
+    async with asyncio.timeout(30):
+        async for entry in journal.follow():
+            if entry.kind == "joined":
+                break
+    assert (await door.post(HOOK, one))[1]["accepted"] == 1
+    first, second = await journal.entries(kinds=["alert"])
+    assert (first.incident, second.incident) == (None, entry.incident)
+    assert await journal.waiting_alerts() == []
+    shown = (await door.get(f"/api/v1/incidents/{entry.incident}"))[1]["entries"]
+    assert "alert" not in [one["kind"] for one in shown]
+
+
 async def test_an_alert_of_no_environment_is_recorded_without_one(catalog: Callable[..., Path]) -> None:
     async with serving(catalog(environment={"alerts": ['cluster="prod"']})) as door:
         status, _ = await door.post(HOOK, payload(alert()))

@@ -77,13 +77,16 @@ class UniversalConfigLoader:
 
     def load(self) -> Catalog:
         """The catalog; raises CatalogError with all problems, ConfigurationError where ``default: auto`` finds not one."""
+        catalog = self.prove()
+        _give_back()
+        return catalog
+
+    def prove(self) -> Catalog:
+        """As ``load``, for a process that ends soon: it keeps the memory that the check needed."""
         gathered, problems = self._checked(used_only=True)
         if any(problem.severity == "error" for problem in problems):
             raise CatalogError(problems)
-        catalog = build(gathered)
-        del gathered
-        _give_back()
-        return catalog
+        return build(gathered)
 
     def _checked(self, *, used_only: bool) -> tuple[Gathered, list[Problem]]:
         from uici.catalog.check import check

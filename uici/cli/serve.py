@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import click
 
 from uici.cli import options, told
@@ -25,16 +27,26 @@ def serve(config: str | None, listen: str | None, log: str) -> int:
     SIGHUP reloads the catalog and keeps the last good one if it does not pass. SIGTERM and Ctrl-C stop in order:
     what runs is finished or recorded; a second one does not wait.
     """
-    from uici.cli import where
     from uici.daemon.proof import Proof
 
-    loader = where.loader(config)
     # Proven in a process of its own while this one imports the rest.
-    proof = Proof(loader.path)
-    from uici.daemon import logs
+    proof = Proof(config)
+    # What is imported now stays for the whole life; to look again and again for garbage in it costs a tenth of the start.
+    gc.disable()
+    try:
+        from uici.daemon import imports, logs
 
-    logs.configure(form=log)
-    from uici.daemon.serve import serve as run
+        imports.web()
+        logs.configure(form=log)
+        from uici.cli import where
+        from uici.daemon.serve import serve as run
 
+        loader = where.loader(config)
+    except BaseException:
+        proof.end()
+        raise
+    finally:
+        gc.freeze()
+        gc.enable()
     run(loader, listen=listen, proof=proof)
     return 0

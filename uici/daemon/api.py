@@ -248,7 +248,8 @@ async def _named_environment(daemon: Daemon, request: web.Request) -> str | None
         raise wrong_shape(unknown[0][:64], "not known here; only `environment` is")
     name = data.get("environment")
     if name is not None and (not isinstance(name, str) or name not in daemon.catalog.environments):
-        raise wrong_shape("environment", f"there are: {', '.join(daemon.catalog.environments)}; null means everywhere")
+        known = ", ".join(daemon.catalog.environments)
+        raise wrong_shape("environment", f"there is no environment {str(name)[:128]!r}; there are: {known}")
     return name
 
 

@@ -9,27 +9,13 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, cast
 
 import orjson
 
+from uici.daemon.imports import without_rich
 
-@contextmanager
-def _without_rich() -> Iterator[None]:
-    # structlog imports rich for its tracebacks where it finds it: 50 ms of the start and 5 MB that the daemon has no use for.
-    if "rich" in sys.modules:
-        yield
-        return
-    sys.modules["rich"] = None  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        del sys.modules["rich"]
-
-
-with _without_rich():
+with without_rich():
     import structlog
     import structlog.stdlib
 

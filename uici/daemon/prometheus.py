@@ -7,6 +7,7 @@ counts as nothing. A metric without fresh samples proves nothing: a dead exporte
 from __future__ import annotations
 
 import re
+import ssl
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -121,7 +122,11 @@ class Prometheus:
         import aiohttp  # here, because only a daemon with a Prometheus needs a client
 
         if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=LIMIT))
+            # Its own context: see ``imports.web``.
+            trust = ssl.create_default_context() if self.url.startswith("https:") else True
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(ssl=trust), timeout=aiohttp.ClientTimeout(total=LIMIT)
+            )
         try:
             async with self._session.get(self.url.rstrip("/") + path, params=parameters) as answer:
                 body = await answer.json()
