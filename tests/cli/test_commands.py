@@ -126,6 +126,7 @@ def test_incidents_tell_what_happened(uici: Uici, catalog: Path) -> None:
     assert "escalated" in told.stdout
     reopened = uici("reopen", listed[0]["id"], "--config", str(catalog))
     assert reopened.returncode == 0, reopened.stderr
+    assert "|" not in reopened.stdout
 
 
 def test_pause_holds_until_resume(uici: Uici, catalog: Path) -> None:
@@ -137,6 +138,7 @@ def test_pause_holds_until_resume(uici: Uici, catalog: Path) -> None:
         daemon.line("ready")
         assert uici("resume", "-e", "local", *config).stdout == "resumed: local\n"
         assert uici("pause", "-e", "mars", *config).returncode == 1
+        assert "paused by its name" in uici("resume", *config).stdout
         assert daemon.end() == 0
     assert json.loads(uici("environments", *config, "--json").stdout)[0]["paused"] is None
 
@@ -156,6 +158,7 @@ def test_plan(uici: Uici, catalog: Path, tmp_path: Path, supervisor: Supervisord
     assert said.returncode == 0, said.stderr
     assert "environment: local" in said.stdout
     assert "so: nothing_to_do" in said.stdout
+    assert "looked    service_status: done; service: web, state: running" in said.stdout
     said = uici("plan", "-", "--config", str(catalog), "--json", stdin=json.dumps({"labels": {"alertname": "Nothing"}}))
     assert json.loads(said.stdout)[0]["environment"] == "local"
 
@@ -168,7 +171,7 @@ def test_a_remote_daemon_wants_its_token(uici: Uici, tmp_path: Path, supervisor:
         url = daemon.line("listening")["address"]
         daemon.line("ready")
         said = uici("run", "list_services", "--server", url)
-        assert (said.returncode, "a token is needed" in said.stderr) == (1, True)
+        assert (said.returncode, "a token is needed" in said.stderr, "UICI_TOKEN" in said.stderr) == (1, True, True)
         said = uici("run", "list_services", "--json", environ={"UICI_SERVER": url, "UICI_TOKEN": "t-anna"})
         assert json.loads(said.stdout)["origin"] == "human:anna"
         said = uici("doctor", environ={"UICI_SERVER": url, "UICI_TOKEN": "t-anna"})
@@ -198,6 +201,12 @@ def test_a_journal_in_use_is_told_with_its_holder(uici: Uici, catalog: Path, tmp
 MISTAKES = [
     (["operations"], "uici init DIR"),
     (["operations", "--config", "nowhere"], "nowhere"),
+    (["operations", "--config", "something"], "is a file; give the folder"),
+    (["operations", "-e", "mars", "--config", "CATALOG"], "there are: local"),
+    (["operations", "restart_servce", "--config", "CATALOG"], "did you mean 'restart_service'"),
+    (["incidents", "nope", "--config", "CATALOG"], "`uici incidents` lists them"),
+    (["reopen", "nope", "--config", "CATALOG"], "`uici incidents` lists them"),
+    (["pause", "-e", "mars", "--config", "CATALOG"], "there is no environment 'mars'; there are: local"),
     (["run", "list_services", "--server", "ftp://x"], "https://host:port"),
     (["run", "list_services", "--server", "http://127.0.0.1:1"], "does not answer"),
     (["run", "x", "novalue"], "NAME=VALUE"),
@@ -219,10 +228,32 @@ def test_mistakes_are_one_line_with_a_cure(uici: Uici, tmp_path: Path, words: li
     (tmp_path / "something").write_text("")
     if words[:2] == ["run", "x"]:
         words = [*words, "--config", str(_broken_free(tmp_path))]
+    if "CATALOG" in words:
+        words = [str(_broken_free(tmp_path)) if word == "CATALOG" else word for word in words]
     said = uici(*words)
     assert said.returncode in (1, 2)
     assert cure in said.stderr, said.stderr
     assert "Traceback" not in said.stderr
+
+
+ASKED_OF_A_DAEMON = [
+    (["incidents", "nope"], "`uici incidents` lists them"),
+    (["reopen", "nope"], "`uici incidents` lists them"),
+    (["cancel", "nope"], "there is no request 'nope'"),
+    (["pause", "-e", "mars"], "there is no environment 'mars'; there are: local"),
+    (["operations", "-e", "mars"], "there are: local"),
+]
+
+
+def test_a_daemon_is_quoted_once_and_in_the_command_lines_words(uici: Uici, catalog: Path) -> None:
+    with process(catalog) as daemon:
+        daemon.line("ready")
+        for words, cure in ASKED_OF_A_DAEMON:
+            said = uici(*words, "--config", str(catalog))
+            assert said.returncode in (1, 2), words
+            assert said.stderr.count(cure) == 1, said.stderr
+            assert "/api/v1" not in said.stderr
+        assert daemon.end() == 0
 
 
 def _broken_free(tmp_path: Path) -> Path:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from uici.cli import options, told
+from uici.model.errors import UICIError
 
 _NOT_YET = (
     "approvals are not in this version yet: a request that needs one ends as needs_approval (exit status 5) and is "
@@ -34,7 +35,7 @@ def approve(id: str, config: str | None, server: str | None, as_json: bool) -> i
 
     Not in this version yet: a request that needs approval ends as needs_approval and is escalated.
     """
-    raise click.ClickException(_NOT_YET)
+    raise UICIError(_NOT_YET)
 
 
 @told.command(short_help="Deny a request that waits.")
@@ -47,7 +48,7 @@ def deny(id: str, config: str | None, server: str | None, as_json: bool) -> int:
 
     Not in this version yet: a request that needs approval ends as needs_approval and is escalated.
     """
-    raise click.ClickException(_NOT_YET)
+    raise UICIError(_NOT_YET)
 
 
 @told.command(short_help="Stop a request.")
@@ -63,7 +64,7 @@ def cancel(id: str, config: str | None, server: str | None, as_json: bool) -> in
 
 
 @told.command(short_help="Stop all automation.")
-@options.environment
+@options.environment("Only there. Else everywhere.")
 @options.config
 @options.server
 @options.as_json
@@ -78,7 +79,7 @@ def pause(environment: str | None, config: str | None, server: str | None, as_js
 
 
 @told.command(short_help="Let automation go on.")
-@options.environment
+@options.environment("What was paused for this one alone. Else what was paused everywhere.")
 @options.config
 @options.server
 @options.as_json
@@ -86,7 +87,9 @@ def resume(environment: str | None, config: str | None, server: str | None, as_j
     """Let automation go on, in one environment or everywhere."""
     from uici.cli.door import door
 
-    return _done(door(config, server).resume(environment), as_json, f"resumed: {environment or 'everywhere'}")
+    # Each pause has its own end: who paused one place by name did not mean everywhere.
+    said = environment or "everywhere; a place that was paused by its name stays so until: uici resume -e NAME"
+    return _done(door(config, server).resume(environment), as_json, f"resumed: {said}")
 
 
 @told.command(short_help="Give an incident's target back to automation.")
@@ -99,4 +102,6 @@ def reopen(incident: str, config: str | None, server: str | None, as_json: bool)
     from uici.cli.door import door
 
     said = door(config, server).reopen(incident)
-    return _done(said, as_json, f"reopened: {said['reopened']}")
+    # A key is the engine's id and, after the bar, what a person knows it by.
+    known_as = ", ".join(key.rpartition("|")[2] for key in said["reopened"].split(", "))
+    return _done(said, as_json, f"reopened: {known_as}")

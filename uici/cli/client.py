@@ -24,8 +24,11 @@ class RefusedError(DaemonError):
 
     def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
         self.status, self.problem = status, problem
-        errors = "".join(f"\n  {one['path']}: {one['message']}" for one in problem.get("errors", ())[:20])
-        super().__init__(f"{problem.get('detail') or problem.get('title') or f'HTTP {status}'}{errors}")
+        said = str(problem.get("detail") or problem.get("title") or f"HTTP {status}")
+        errors = [f"{one['path']}: {one['message']}" for one in problem.get("errors", ())[:20]]
+        more = "".join(f"\n  {one}" for one in errors if one not in said)
+        cure = "; give the command line its token in UICI_TOKEN" if status == 401 else ""
+        super().__init__(f"{said}{cure}{more}")
 
 
 class _Unix(http.client.HTTPConnection):

@@ -6,15 +6,16 @@ It must not decide anything, and holds the journal only while it works.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import pwd
 import signal
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from uici.cli import where
-from uici.cli.client import Client, segment
+from uici.cli.client import Client, RefusedError, segment
 from uici.model.errors import UICIError
 from uici.model.request import Origin, Request
 
@@ -71,7 +72,8 @@ class Remote:
         return listed
 
     def incident(self, id: str) -> JSON:
-        return self.client.get(f"api/v1/incidents/{segment(id)}")
+        with _named("incident", id):
+            return self.client.get(f"api/v1/incidents/{segment(id)}")
 
     def ask(self, request: Request, progress: Progress) -> JSON:
         said = self.client.post("api/v1/requests", request.to_json())
@@ -97,7 +99,8 @@ class Remote:
         return listed
 
     def cancel(self, id: str) -> JSON:
-        return self.client.post(f"api/v1/requests/{segment(id)}/cancel")
+        with _named("request", id):
+            return self.client.post(f"api/v1/requests/{segment(id)}/cancel")
 
     def pause(self, environment: str | None) -> JSON:
         return self.client.post("api/v1/pause", {"environment": environment})
@@ -106,7 +109,25 @@ class Remote:
         return self.client.post("api/v1/resume", {"environment": environment})
 
     def reopen(self, incident: str) -> JSON:
-        return self.client.post(f"api/v1/incidents/{segment(incident)}/reopen")
+        with _named("incident", incident):
+            return self.client.post(f"api/v1/incidents/{segment(incident)}/reopen")
+
+
+_LISTED = {
+    "incident": "`uici incidents` lists them",
+    "request": "`uici run` and `uici incidents ID` show a request's id",
+}
+
+
+@contextlib.contextmanager
+def _named(what: str, id: str) -> Iterator[None]:
+    """What the daemon does not know is told in the command line's words, not in the API's."""
+    try:
+        yield
+    except RefusedError as error:
+        if error.status != 404:
+            raise
+        raise UICIError(f"there is no {what} {id!r} in this journal; {_LISTED[what]}") from None
 
 
 class Own:

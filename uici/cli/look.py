@@ -13,7 +13,7 @@ from uici.model.words import IncidentState
 
 @told.command(short_help="List what may be asked.")
 @click.argument("name", required=False)
-@options.environment
+@options.environment("Only what is offered there. Else all of them.")
 @options.config
 @options.server
 @options.as_json
@@ -22,9 +22,14 @@ def operations(name: str | None, environment: str | None, config: str | None, se
     from uici.cli import show
     from uici.cli.door import door
 
-    listed = [
-        one for one in door(config, server).operations() if environment is None or environment in one["environments"]
-    ]
+    listed = door(config, server).operations()
+    if environment is not None:
+        places = sorted({place for one in listed for place in one["environments"]})
+        if environment not in places:
+            raise click.UsageError(
+                f"no environment {environment!r} offers an operation; there are: {', '.join(places) or 'none'}"
+            )
+        listed = [one for one in listed if environment in one["environments"]]
     if name is not None:
         found = next((one for one in listed if one["name"] == name), None)
         if found is None:
@@ -144,7 +149,7 @@ def incidents(
                 (one["target"] or {}).get("name"),
                 one["runbook"],
                 one["started_at"][:19] + "Z",
-                one["message"],
+                str(one["message"] or "").partition("\n")[0],
             ]
             for one in listed
         ],

@@ -31,7 +31,6 @@ def as_json(function: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(function)
 
 
-def environment(function: F) -> F:
-    return click.option("-e", "--environment", metavar="NAME", help="The environment. Else the catalog's default.")(
-        function
-    )
+def environment(help: str) -> Callable[[F], F]:
+    """``help``: says what holds without it, which is not the same everywhere."""
+    return click.option("-e", "--environment", metavar="NAME", help=help)

@@ -56,10 +56,10 @@ def _tell(plan: Mapping[str, Any]) -> None:
     for step in plan["steps"]:
         result = step["result"]
         click.echo(f"  {'would do' if step['changing'] else 'looked':<9} {show.clean(result['operation'])}: ", nl=False)
-        click.echo(f"{show.coloured(result['status'])} {show.clean(result['message'])}".rstrip())
+        click.echo(show.looked(result))
         if step["changing"]:
             for line in show.would(result):
                 click.echo(f"    {line}")
-    click.echo(
-        f"  so: {conclusion['verdict']} {show.clean(conclusion['message'] or conclusion['reason'] or '')}".rstrip()
-    )
+    why = show.lines(conclusion["message"] or conclusion["reason"] or "", "    ")
+    # A dry run is no verdict for a person: its message says what would be done.
+    click.echo("  so: " + (why if conclusion["verdict"] == "dry_run" else f"{conclusion['verdict']}: {why}"))

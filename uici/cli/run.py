@@ -16,7 +16,7 @@ from uici.cli import options, told
 @told.command(short_help="Ask for one operation and see how it ends.")
 @click.argument("operation")
 @click.argument("parameters", nargs=-1, metavar="[NAME=VALUE]...")
-@options.environment
+@options.environment("The environment. Else the catalog's default.")
 @click.option("--dry-run", is_flag=True, help="Look, and show what would be done; change nothing.")
 @click.option("-y", "--yes", is_flag=True, help="Confirm an operation that destroys; it is not asked then.")
 @click.option("--reason", default="", help="Why; written down with the request.")

@@ -141,6 +141,34 @@ def answer(data: Any, indent: str) -> None:
         click.echo(indent + _short(data))
 
 
+def lines(text: str, indent: str) -> str:
+    """Text of several lines as such, each of them clean."""
+    return f"\n{indent}".join(clean(line) for line in text.splitlines())
+
+
+def looked(result: Mapping[str, Any]) -> str:
+    """How a Result ended, in a few words; of one that only looked: what it saw."""
+    message, reason = str(result.get("message") or ""), result.get("reason")
+    if message == f"{result['operation']}: {result['status']}":
+        message = ""
+    saw = _brief(result.get("answer")) if result.get("risk") == "observe" and result["status"] == "done" else ""
+    said = [f"{coloured(result['status'])}{f' ({reason})' if reason else ''}"]
+    said += [result["verification"]] if result.get("verification") and not message else []
+    return "; ".join([" ".join(said), *filter(None, [clean(message), saw])])
+
+
+def _brief(answer: Any, most: int = 160) -> str:
+    if not isinstance(answer, Mapping):
+        return ""
+    words = [
+        f"{clean(name)}: {len(value)}" if isinstance(value, list) else f"{clean(name)}: {_short(value)}"
+        for name, value in answer.items()
+        if value not in (None, "", {}) and not isinstance(value, Mapping)
+    ]
+    text = ", ".join(words)
+    return text if len(text) <= most else text[:most].rpartition(", ")[0] + ", …"
+
+
 def _short(value: Any) -> str:
     if isinstance(value, str):
         return clean(value)

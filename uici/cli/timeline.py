@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from uici.cli.show import clean, coloured
+from uici.cli.show import clean, coloured, lines, looked
 
 
 def tell(incident: Mapping[str, Any]) -> None:
@@ -22,7 +22,7 @@ def tell(incident: Mapping[str, Any]) -> None:
         labels = ", ".join(f"{clean(name)}={clean(value)[:80]}" for name, value in sorted(alert["labels"].items()))
         click.echo(f"  alert: {alert['status']} {labels}")
     if incident.get("message"):
-        click.echo(f"  {clean(incident['message'])}")
+        click.echo(f"  {lines(incident['message'], '  ')}")
     if incident.get("previous"):
         click.echo(f"  follows: {incident['previous']}")
     click.echo("")
@@ -36,7 +36,8 @@ def line_of(entry: Mapping[str, Any]) -> str | None:
     """One entry as one line; None for what says nothing to a person."""
     kind, data = entry["kind"], entry["data"]
     if kind == "incident":
-        why = " ".join(filter(None, [data.get("reason"), clean(data.get("message") or "")]))
+        # Only its first line: what it found stands above.
+        why = " ".join(filter(None, [data.get("reason"), clean((data.get("message") or "").partition("\n")[0])]))
         return f"{coloured(data['state'])}  {why}".rstrip()
     if kind == "joined":
         return "alert joined"
@@ -50,14 +51,7 @@ def line_of(entry: Mapping[str, Any]) -> str | None:
     if kind == "settled":
         return f"  doubt settled: {data['verdict']} {clean(data.get('message') or '')}".rstrip()
     if kind == "result":
-        result = data["result"]
-        words = [
-            coloured(result["status"]),
-            result["reason"] or "",
-            result["verification"] or "",
-            clean(result["message"]),
-        ]
-        return f"result {result['operation']}: {' '.join(filter(None, words))}"
+        return f"result {data['result']['operation']}: {looked(data['result'])}"
     if kind == "escalation":
         return f"{coloured('escalated')}  {clean(data.get('title') or '')}"
     if kind == "delivery":
