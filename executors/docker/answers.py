@@ -1,8 +1,8 @@
 """What docker-py gives as plain data: no live object, no secret, times that compare as text.
 
 The values of a container's environment variables may be secrets: they are recorded as references,
-``NAME=${docker:<container id>:NAME}``, which ``filled`` turns into the values again when a call is sent, from that
-container. Nothing else is hidden here; the engine redacts what is printed.
+``NAME=${docker:<container id>:NAME}``, which ``filled`` turns into the values again when a configuration is sent, from
+that container. Nothing else is hidden here; the engine redacts what is printed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LONGEST = 1_000_000
 _SCALARS = frozenset({str, int, float, bool})
 _TIMES = frozenset({"Created", "Start", "End", "LastTagTime"})
 _CONTAINER = re.compile(r"[0-9a-f]{64}")
-_REFERENCE = re.compile(r"\$\{docker:([0-9a-f]{64}):([^}=]+)\}")
+_REFERENCE = re.compile(r"([^=]+)=\$\{docker:([0-9a-f]{64}):([^}=]+)\}")
 
 
 def plain(value: Any) -> Any:
@@ -97,19 +97,22 @@ def _hidden(container: str, variable: str) -> str:
     return f"{name}=${{docker:{container}:{name}}}" if equals else variable
 
 
-def filled(value: Any, environment: Callable[[str], Mapping[str, str]]) -> Any:
-    """References made values again. ``environment``: the variables of a container, by its id."""
-    if isinstance(value, str):
-        return (
-            _REFERENCE.sub(lambda found: environment(found[1]).get(found[2], ""), value)
-            if "${docker:" in value
-            else value
-        )
-    if isinstance(value, Mapping):
-        return {key: filled(one, environment) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [filled(one, environment) for one in value]
-    return value
+def filled(arguments: Mapping[str, Any], environment: Callable[[str], Mapping[str, str]]) -> dict[str, Any]:
+    """A call's arguments with the references in its configuration made values again. ``environment``: the variables of a
+    container, by its id.
+
+    Nowhere else, and only as they are recorded (the same name on both sides): what somebody wrote into a parameter must not
+    hand out another container's secret.
+    """
+    config = arguments.get("config")
+    if not isinstance(config, Mapping) or not isinstance(config.get("Env"), list):
+        return dict(arguments)
+    variables = []
+    for one in config["Env"]:
+        found = _REFERENCE.fullmatch(one) if isinstance(one, str) else None
+        mine = found is not None and found[1] == found[3]
+        variables.append(f"{found[1]}={environment(found[2]).get(found[3], '')}" if found and mine else one)
+    return {**arguments, "config": {**config, "Env": variables}}
 
 
 def _time(key: Any, value: str) -> str:

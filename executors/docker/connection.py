@@ -12,7 +12,7 @@ import io
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -29,6 +29,12 @@ from uici.executor import Outcome, Rejected, Unknown
 from uici.model import Call, UnreachableError
 
 SAFE = frozenset({"GET", "HEAD"})
+#: Seconds that one look of the contract may take, however many reads it is.
+LOOK = 25.0
+#: Bytes that are kept of what is printed: the last ones.
+PRINTED = 1_000_000
+#: Said by what stands between UICI and an engine when it gives up waiting, so they prove nothing.
+NOT_THE_ENGINES = frozenset({408, 499})
 #: 4xx answers to these do not prove that nothing was done: the engine stops the container first, then fails.
 IN_TWO_STEPS = frozenset({"Container.restart", "api.restart", "Container.remove", "api.remove_container"})
 
@@ -85,13 +91,24 @@ _local = threading.local()
 
 @contextlib.contextmanager
 def exchanging(exchange: Exchange) -> Iterator[Exchange]:
-    """All requests of this thread belong to this exchange."""
+    """All requests of this thread belong to this exchange; to the one around it again afterwards."""
+    around = getattr(_local, "exchange", None)
     _local.exchange = exchange
     try:
         yield exchange
     finally:
-        _local.exchange = None
+        _local.exchange = around
         exchange.ends()
+
+
+@contextlib.contextmanager
+def looking() -> Iterator[None]:
+    """All reads of this thread together have ``LOOK`` seconds: whoever waits for them gives up soon after."""
+    _local.until = time.monotonic() + LOOK
+    try:
+        yield
+    finally:
+        _local.until = None
 
 
 def _current() -> Exchange:
@@ -118,6 +135,9 @@ class _Tracked(HTTPConnection):
             self.connect()
         exchange = _current()
         exchange.uses(self)
+        if exchange.expired:  # before there was anything to shut: whoever waited for it is gone
+            self.close()
+            raise TimeoutError("its time is over")
         exchange.sending = True
         super().send(data)
 
@@ -165,7 +185,7 @@ class _Adapter(HTTPAdapter):
         except BaseException:
             exchange.changed |= changes and exchange.sending
             raise
-        exchange.changed |= changes and not 400 <= response.status_code < 500
+        exchange.changed |= changes and not _refused(response.status_code)
         if stream:
             exchange.streams(response)
         return response
@@ -214,6 +234,15 @@ class _API(docker.APIClient):
             adapter = _TCPAdapter(self._size, self._reconnected)
         self.trust_env = False  # before the first request: no proxy from the environment between UICI and an engine
         super().mount(prefix, adapter)
+
+    def _read_from_socket(self, response: Any, stream: bool, tty: bool = True, demux: bool = False) -> Any:
+        """What a command prints: all of it is read, the end is kept."""
+        if stream or demux:
+            return super()._read_from_socket(response, stream, tty=tty, demux=demux)  # type: ignore[misc]
+        try:
+            return last(super()._read_from_socket(response, True, tty=tty))  # type: ignore[misc]
+        finally:
+            response.close()
 
     def get(self, url: str | bytes, **options: Any) -> requests.Response:
         """A read that is no stream goes straight to the socket's pool: requests would take three times as long over it."""
@@ -272,13 +301,28 @@ class Client(docker.DockerClient):
         return answer.status_code, answer.content
 
 
+def last(chunks: Iterable[bytes]) -> bytes:
+    """The last of what is printed, however much that is."""
+    kept = bytearray()
+    for chunk in chunks:
+        kept += chunk
+        if len(kept) > 2 * PRINTED:
+            del kept[:-PRINTED]
+    return bytes(kept[-PRINTED:])
+
+
+def _refused(status: int) -> bool:
+    """Whether it is the engine's own word that it has done nothing of a request."""
+    return 400 <= status < 500 and status not in NOT_THE_ENGINES
+
+
 def outcome(error: Exception, exchange: Exchange, call: Call, *, observe: bool) -> Outcome:
     """What an exception of the SDK proves."""
     path = call.path
     in_two_steps = path in IN_TWO_STEPS and ("remove" not in path or bool(call.arguments.get("force")))
     if isinstance(error, docker.errors.APIError) and error.response is not None:
         status, said = error.response.status_code, str(error.explanation or error)
-        rejected = 400 <= status < 500 and not exchange.changed
+        rejected = _refused(status) and not exchange.changed
         if rejected and in_two_steps and not observe:
             rejected = status in (401, 403) or (status == 404 and "no such" in said.lower())
         if rejected or observe:
@@ -313,6 +357,11 @@ def unreachable(error: Exception) -> str:
 @contextlib.contextmanager
 def reading(seconds: float) -> Iterator[Exchange]:
     """For the contract's own reads: what fails for want of an answer is an UnreachableError."""
+    until = getattr(_local, "until", None)
+    if until is not None:
+        seconds = min(seconds, until - time.monotonic())
+        if seconds <= 0:
+            raise UnreachableError(f"the Docker engine answers too slowly: a look took too long ({LOOK:g} s)")
     with exchanging(Exchange(seconds)) as exchange:
         try:
             yield exchange

@@ -27,7 +27,7 @@ from uici.executor import (
 )
 from uici.model import Call, Environment, Pinned, Resource, Risk, UnreachableError
 from uici_executors.docker import answers, checks, follow, resources, risks, sdk, touches, words
-from uici_executors.docker.connection import Exchange, exchanging, late, outcome
+from uici_executors.docker.connection import Exchange, exchanging, last, late, looking, outcome
 from uici_executors.docker.identity import identity
 from uici_executors.docker.reads import Reads
 
@@ -78,7 +78,7 @@ class DockerExecutor:
                 "minimum": 1,
                 "maximum": 256,
                 "default": 32,
-                "description": "How many calls may be under way at one time.",
+                "description": "How many changes, and how many looks, may be under way at one time.",
             },
         },
     }
@@ -88,6 +88,7 @@ class DockerExecutor:
         self._opened: Reads | None = None
         self._calls: Threads | None = None
         self._looks: Threads | None = None
+        self._observes: Threads | None = None
         #: Of the last identity: what a container with too much reach is held to touch.
         self._own: tuple[Resource, ...] = ()
 
@@ -112,21 +113,27 @@ class DockerExecutor:
         self._environment = environment.name
         self._opened = Reads(settings)
         self._calls = Threads(environment.name, int(settings.get("threads", 32)))
+        self._observes = Threads(f"{environment.name}-observes", int(settings.get("threads", 32)))
         self._looks = Threads(f"{environment.name}-looks", 8)
 
     async def close(self) -> None:
-        for pool in (self._calls, self._looks):
+        for pool in (self._calls, self._observes, self._looks):
             if pool is not None:
                 pool.close()
         if self._opened is not None:
             self._opened.close()
-        self._opened = self._calls = self._looks = None
+        self._opened = self._calls = self._observes = self._looks = None
 
     async def _look(self, function: Callable[..., T], *arguments: Any) -> T:
         """A read of the contract, on its own threads: calls under way never keep it waiting."""
         if self._looks is None:
             raise UnreachableError("the Docker executor is not open")
-        return await self._looks.run(function, *arguments)
+
+        def look() -> T:
+            with looking():
+                return function(*arguments)
+
+        return await self._looks.run(look)
 
     @property
     def _reads(self) -> Reads:
@@ -157,14 +164,16 @@ class DockerExecutor:
 
     async def run(self, call: Call) -> Outcome:
         """One call. Over when its thread is; its reads end at ``call.timeout``."""
-        if self._calls is None:
+        observe = risks.risk(call.path, call.arguments) is Risk.OBSERVE
+        pool = self._observes if observe else self._calls
+        if pool is None:
             raise UnreachableError("the Docker executor is not open")
         exchange = Exchange(call.timeout)
         if call.path == "probe.check" and not call.arguments.get("url"):
             return _run(self._reads, call, exchange)  # there is nothing to ask, so nothing to wait for
         timer = asyncio.get_running_loop().call_later(call.timeout, exchange.expire)
         try:
-            return await self._calls.run(_run, self._reads, call, exchange)
+            return await pool.run(_run, self._reads, call, exchange)
         finally:
             timer.cancel()
 
@@ -265,8 +274,13 @@ def _run(reads: Reads, call: Call, exchange: Exchange) -> Outcome:
             elif receiver:
                 target = getattr(client, receiver)
             _stay_in_place(call.arguments)
-            arguments = answers.filled(call.arguments, reads.environment)
-            given = getattr(target, method)(**arguments)
+            arguments = call.arguments
+            if call.path == "api.create_container_from_config":
+                arguments = answers.filled(arguments, reads.environment)
+            if method == "logs" and not arguments.get("stream") and not isinstance(arguments.get("tail"), int):
+                given = last(getattr(target, method)(**{"follow": False, **arguments, "stream": True}))
+            else:
+                given = getattr(target, method)(**arguments)
             if method == "reload":
                 given = target
             answer = answers.plain(given)

@@ -40,6 +40,29 @@ async def test_values_of_variables_stay_with_the_engine(docker: Docker, executor
     docker.client.containers.get(copy.id).remove()
 
 
+@pytest.mark.engine("docker")
+async def test_a_reference_that_somebody_wrote_stays_what_it_is(docker: Docker, executor: Executor) -> None:
+    """Only where a recorded configuration carries it is it the executor's own; a parameter's text is never filled in."""
+    db = docker.run("db", environment={"PASSWORD": "hunter2"})
+    reference = f"${{docker:{db.id}:PASSWORD}}"
+    [found] = await executor.locate(Target(kind="service", name="db"))
+    said = await executor.run(call("Container.exec_run", found, cmd=["echo", reference]))
+    assert isinstance(said, Done)
+    assert said.answer == {"exit_code": 0, "output": f"{reference}\n"}
+    config = {
+        "Image": docker.image(),
+        "Cmd": ["echo", reference],
+        "Env": [f"OTHER={reference}", f"PASSWORD=x{reference}"],
+        "Labels": {"x": reference},
+        "HostConfig": {"NetworkMode": "none"},
+    }
+    made = await executor.run(call("api.create_container_from_config", config=config, name="copy"))
+    assert isinstance(made, Done), made
+    copy = docker.client.containers.get("copy")
+    assert "hunter2" not in json.dumps(copy.attrs)
+    copy.remove()
+
+
 @pytest.mark.parametrize(
     ("given", "recorded"),
     [

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+from collections.abc import Iterable
+from typing import Any
 
 import pytest
 
@@ -12,6 +14,8 @@ from tests.engines.docker import Docker
 from tests.executors.docker.conftest import call, opened
 from uici.executor import Executor, Line, Target
 from uici.model import UnreachableError
+from uici_executors.docker.follow import _followed
+from uici_executors.docker.reads import Reads
 
 pytestmark = pytest.mark.engine("docker")
 
@@ -67,6 +71,27 @@ async def test_events_of_a_container_and_of_its_successor(docker: Docker, execut
                 assert change.resource == web
                 break
     await changes.aclose()  # type: ignore[attr-defined]
+
+
+async def test_a_follower_whose_reader_is_gone_before_it_asks(docker: Docker) -> None:
+    """A verification may end at once: nothing of its watch stays."""
+    began, gate, reads = threading.Event(), threading.Event(), Reads(docker.settings)
+
+    def start() -> Iterable[Any]:
+        began.set()
+        gate.wait(10)
+        events: Iterable[Any] = reads.client().api.events(decode=True)
+        return events
+
+    waiting = asyncio.ensure_future(anext(_followed(start, 600)))
+    assert await asyncio.to_thread(began.wait, 10)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    gate.set()
+    for thread in followers():
+        await asyncio.to_thread(thread.join, 10)
+    assert followers() == []
+    reads.close()
 
 
 async def test_events_of_a_compose_service(docker: Docker, executor: Executor) -> None:

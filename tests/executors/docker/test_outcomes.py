@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
+import docker.errors
 import pytest
+import requests
 
 from tests.engines.docker import Docker
 from tests.executors.docker.conftest import call, opened
 from uici.executor import Done, Executor, Rejected, Target, Unknown
 from uici.model import Resource, UnreachableError
+from uici_executors.docker import connection
+from uici_executors.docker.connection import Exchange
+from uici_executors.docker.connection import outcome as outcome_of
 
 pytestmark = pytest.mark.engine("docker")
 
@@ -162,6 +168,65 @@ async def test_a_command_that_never_ends_is_bounded(docker: Docker, executor: Ex
     web = await one(executor, "web")
     outcome = await executor.run(call("Container.exec_run", web, 0.5, cmd=["sleep", "60"]))
     assert isinstance(outcome, Unknown), outcome
+
+
+@pytest.mark.parametrize("path", ["Container.exec_run", "Container.logs"])
+async def test_what_is_printed_without_an_end_does_not_fill_the_memory(
+    docker: Docker, executor: Executor, path: str
+) -> None:
+    much = ["sh", "-c", "yes $(printf %08000d 1) | head -c 40000000; echo; echo the end; exit 3"]
+    docker.run("web", *([much] if path.endswith("logs") else ()))
+    web = await one(executor, "web")
+    if path.endswith("logs"):
+        docker.client.containers.get("web").wait()
+    tracemalloc.start()
+    try:
+        outcome = await executor.run(call(path, web, 60.0, **({} if path.endswith("logs") else {"cmd": much})))
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert isinstance(outcome, Done), outcome
+    output = outcome.answer if path.endswith("logs") else outcome.answer["output"]
+    assert output.endswith("the end\n")
+    assert len(output) <= 1_000_000
+    assert path.endswith("logs") or outcome.answer["exit_code"] == 3
+    assert most < 12_000_000, most
+
+
+@pytest.mark.parametrize(
+    ("status", "proves"),
+    [(400, True), (404, True), (409, True), (408, False), (499, False), (500, False), (503, False)],
+)
+def test_what_an_answer_proves(status: int, proves: bool) -> None:
+    """Docker says neither 408 nor 499: something in between gave up, whatever the engine did."""
+    response = requests.Response()
+    response.status_code = status
+    error = docker.errors.APIError("it says", response=response, explanation="it says")
+    found = outcome_of(error, Exchange(1), call("Container.stop"), observe=False)
+    assert isinstance(found, Rejected if proves else Unknown)
+
+
+async def test_looks_do_not_wait_for_calls(docker: Docker) -> None:
+    docker.run("web", ["sh", "-c", "trap 'sleep 1; exit 0' TERM; while :; do sleep 1 & wait $!; done"])
+    executor = await opened({**docker.settings, "threads": 1})
+    web = await one(executor, "web")
+    stopping = asyncio.create_task(executor.run(call("Container.stop", web, timeout=20)))
+    async for change in executor.watch([web]):
+        if change.what == "kill":
+            break
+    assert isinstance(await executor.run(call("containers.get", container_id=web.id)), Done)
+    assert not stopping.done()
+    assert isinstance(await stopping, Done)
+    await executor.close()
+
+
+async def test_a_look_of_many_reads_has_an_end(
+    docker: Docker, executor: Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await executor.engine_id()
+    monkeypatch.setattr(connection, "LOOK", 0.0)
+    with pytest.raises(UnreachableError, match="too long"):
+        await executor.locate(Target(kind="service", name="web"))
 
 
 async def test_ten_restarts_at_once_take_no_turns(docker: Docker, executor: Executor) -> None:

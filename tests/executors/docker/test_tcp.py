@@ -16,7 +16,7 @@ pytestmark = pytest.mark.engine("docker")
 
 
 class Relay:
-    """A port that leads to the engine's socket. ``cut``: the next POST gets through, and then the line is dead."""
+    """A port that leads to the engine's socket. ``cut``: the next change gets through, and then the line is dead."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -49,7 +49,7 @@ class Relay:
             while data := await reader.read(65536):
                 engine_writer.write(data)
                 await engine_writer.drain()
-                if self.cut and data.startswith(b"POST"):
+                if self.cut and data.startswith((b"POST", b"DELETE")):
                     break
         except OSError:
             pass  # the client is gone
@@ -72,6 +72,31 @@ async def relay(docker: Docker) -> AsyncIterator[Relay]:
     await running.start()
     yield running
     await running.stop()
+
+
+@pytest.mark.parametrize("path", ["replacement.discard", "api.create_container_from_config"])
+async def test_a_call_that_looks_before_it_changes_is_in_doubt_all_the_same(
+    docker: Docker, relay: Relay, path: str
+) -> None:
+    """What it looks at (what is to be discarded, the values of variables) is another exchange than what it changes."""
+    old = docker.create("web.uici-old-x", environment={"PASSWORD": "x"})
+    executor = await opened({"base_url": f"tcp://127.0.0.1:{relay.port}"})
+    await executor.engine_id()
+    relay.cut = True
+    config = {
+        "Image": docker.image(),
+        "Env": [f"PASSWORD=${{docker:{old.id}:PASSWORD}}"],
+        "HostConfig": {"NetworkMode": "none"},
+    }
+    arguments = {
+        "replacement.discard": {"container_id": old.id},
+        "api.create_container_from_config": {"config": config, "name": "new"},
+    }[path]
+    outcome = await executor.run(call(path, **arguments))
+    assert isinstance(outcome, Unknown), outcome
+    await executor.close()
+    for one in docker.client.containers.list(all=True, filters={"name": "new"}):
+        one.remove()
 
 
 async def test_tcp(docker: Docker, relay: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
