@@ -132,8 +132,15 @@ def test_protecting_more_never_lets_more_through(asked: dict[str, Any], name: st
 def test_touching_more_or_with_others_never_lets_more_through(
     asked: dict[str, Any], more: int, touches: tuple[Touch, ...]
 ) -> None:
+    # Nothing but the blast radius is to decide, so that it is what is asked about.
+    around = dataclasses.replace(
+        asked["around"],
+        environment=environment(managed="override"),
+        identity=Identity(shows="a test"),
+        policies=Policies.parse({"protected": [], "blast_radius": [{"at_most": "34%", "always_allow": 1}]}),
+    )
+    asked = {**asked, "around": around, "pinned": dataclasses.replace(asked["pinned"], unknown=None)}
     before = guard(**asked)
-    around = asked["around"]
     taken = {one.resource.key: around.taken.get(one.resource.key, 0) + more for one in asked["pinned"].touches}
     busier = guard(**{**asked, "around": dataclasses.replace(around, taken={**around.taken, **taken})})
     assert before is None or busier is not None
@@ -255,17 +262,20 @@ def test_an_allow_never_raises_anything(question: Question) -> None:
 
 
 @given(authorised())
-def test_without_the_right_or_above_the_autonomy_nothing_passes(question: Question) -> None:
-    if not _passes(question):
-        return
-    assert ("observe" if question.risk is Risk.OBSERVE else "operate") in question.origin.may
-    if question.undo:
-        return
-    if question.origin.person:
-        assert question.risk is not Risk.DESTROY or question.request.confirm
+def test_who_may_do_what_is_one_formula(question: Question) -> None:
+    """DESIGN.md's, where no policy, pause, closed target or brake says more."""
+    plain = dataclasses.replace(
+        question, policies=Policies(), attempts=(), paused_by=None, closed_because=None, undo=False
+    )
+    right = ("observe" if plain.risk is Risk.OBSERVE else "operate") in plain.origin.may
+    if plain.origin.person:
+        allowed = plain.risk is not Risk.DESTROY or plain.request.confirm
     else:
-        assert question.environment.autonomy.covers(question.risk)
-        assert question.risk is Risk.OBSERVE or not (question.paused_by or question.closed_because)
+        allowed = plain.environment.autonomy.covers(plain.risk)
+    assert _passes(plain) == (right and allowed)
+    for stopped in ({"paused_by": "human:bo"}, {"closed_because": "a doubt"}):
+        if plain.risk is not Risk.OBSERVE and not plain.origin.person:
+            assert not _passes(dataclasses.replace(plain, **stopped))
 
 
 FAULTS = st.lists(

@@ -113,3 +113,21 @@ async def test_a_request_whose_secret_is_not_stored_goes_to_a_person_after_a_cra
         assert result is not None
         assert result.status is Status.IN_DOUBT
         assert rehearsal.effects == ["Service.set web"]
+
+
+async def test_an_each_whose_list_held_secrets_is_for_a_person(folder: Path) -> None:
+    """The list that it began with is not stored whole, and asked again it is another one."""
+    ill = {"state": "stopped", "labels": {"note": "DB_PASSWORD=hunter22"}}
+    write_world(folder / "world.json", {name: dict(ill) for name in "abc"})
+    async with rehearsing(folder) as rehearsal:
+        disk = FullDisk(rehearsal, "outcome")
+        with pytest.raises(JournalError):
+            await rehearsal.run("remove_all", confirm=True)
+        await rehearsal.infrastructure.close(0)
+        disk.make_room()
+    async with rehearsing(folder) as rehearsal:
+        (request,) = await rehearsal.infrastructure.start()
+        result = await rehearsal.infrastructure.wait(request)
+        assert result is not None
+        assert result.status is Status.IN_DOUBT
+        assert rehearsal.effects == ["Service.remove a"], "nothing more is removed"
