@@ -148,13 +148,17 @@ def lines(text: str, indent: str) -> str:
 
 def looked(result: Mapping[str, Any]) -> str:
     """How a Result ended, in a few words; of one that only looked: what it saw."""
-    message, reason = str(result.get("message") or ""), result.get("reason")
-    if message == f"{result['operation']}: {result['status']}":
-        message = ""
-    saw = _brief(result.get("answer")) if result.get("risk") == "observe" and result["status"] == "done" else ""
-    said = [f"{coloured(result['status'])}{f' ({reason})' if reason else ''}"]
-    said += [result["verification"]] if result.get("verification") and not message else []
-    return "; ".join([" ".join(said), *filter(None, [clean(message), saw])])
+    status, reason = result["status"], result.get("reason")
+    message = str(result.get("message") or "").removeprefix(f"{result['operation']}: ")
+    if message.partition(" ")[0] == status:  # "done", "done and verified": once is enough
+        message = message.removeprefix(status)
+        said = [f"{coloured(status)}{clean(message)}"]
+    else:
+        verification = f" {result['verification']}" if result.get("verification") else ""
+        said = [f"{coloured(status)}{verification}{f' ({reason})' if reason else ''}", clean(message)]
+    if result.get("risk") == "observe" and status == "done":
+        said.append(_brief(result.get("answer")))
+    return "; ".join(filter(None, said))
 
 
 def _brief(answer: Any, most: int = 160) -> str:
