@@ -153,8 +153,8 @@ def _with(incident: Incident, alert: Alert) -> Incident:
     """The newest post of each fingerprint; the earliest startsAt of one firing."""
     known = next((one for one in incident.alerts if one.fingerprint == alert.fingerprint), None)
     if alert.firing:
-        if known is not None and known.firing:
-            alert = replace(alert, starts_at=min(known.starts_at, alert.starts_at))
+        if known is not None and known.firing and known.starts_at < alert.starts_at:
+            alert = replace(alert, starts_at=known.starts_at)
     else:
         # It ends only a firing that began before its endsAt; a late one says nothing of a newer firing.
         if known is None or not known.firing or (alert.ends_at is not None and known.starts_at > alert.ends_at):
