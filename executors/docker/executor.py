@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -95,8 +96,13 @@ class DockerExecutor:
     # Before ``open``
 
     def detect(self) -> Settings | None:
-        """Whether this machine has a Docker engine in its usual place."""
-        return {"base_url": f"unix://{DEFAULT_SOCKET}"} if Path(DEFAULT_SOCKET).is_socket() else None
+        """The socket that ``DOCKER_HOST`` names, as for every tool of Docker's, else the usual one; None: there is none.
+
+        An engine behind TCP is no part of this machine.
+        """
+        named = os.environ.get("DOCKER_HOST", "")
+        socket = named.removeprefix("unix://") if named.startswith("unix:///") else DEFAULT_SOCKET
+        return {"base_url": f"unix://{socket}"} if Path(socket).is_socket() else None
 
     def check(self, step: StepToCheck) -> Checked:
         return checks.check(step)
