@@ -136,6 +136,8 @@ def test_pause_holds_until_resume(uici: Uici, catalog: Path) -> None:
     assert state.startswith("human:")
     with process(catalog) as daemon:
         daemon.line("ready")
+        warned = [line["problem"] for line in daemon.lines if line.get("about") == "paused local"]
+        assert [one.partition("`")[2].partition("`")[0] for one in warned] == ["uici resume -e local"]
         assert uici("resume", "-e", "local", *config).stdout == "resumed: local\n"
         assert uici("pause", "-e", "mars", *config).returncode == 1
         assert "paused by its name" in uici("resume", *config).stdout

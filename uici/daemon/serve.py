@@ -28,7 +28,7 @@ from uici.daemon.outbox import Outbox
 from uici.daemon.proof import Proof
 from uici.daemon.running import Running
 from uici.daemon.server import Daemon, application
-from uici.daemon.status import warnings_of
+from uici.daemon.status import pauses_of, warnings_of
 from uici.daemon.table import ROUTES
 from uici.daemon.tokens import Tokens
 from uici.daemon.watched import watched
@@ -177,6 +177,8 @@ class Serving:
                     for id in starting.result():
                         self._log.warning("settling what an earlier process left", request=id)
                     daemon.started = True
+                    for name, problem in (await pauses_of(daemon)).items():
+                        self._log.warning("warning", about=name, problem=problem)
                     self._keep(daemon, "worker", worker.run)
                     self._keep(daemon, "outbox", outbox.run)
                     self._log.info("ready", environments=list(catalog.environments))

@@ -48,8 +48,7 @@ async def readiness(daemon: Daemon) -> tuple[dict[str, str], dict[str, str]]:
         waiting = await daemon.journal.waiting_count()
         if waiting >= daemon.catalog.platform.waiting:
             not_ready["waiting"] = f"{waiting} alerts and incidents wait (server.limits.waiting)"
-        for environment, by in (await daemon.journal.paused()).items():
-            warnings[f"paused {environment or 'everywhere'}"] = f"by {by}; `uici resume` lets automation go on"
+        warnings.update(await pauses_of(daemon))
     except JournalError as error:
         not_ready["journal"] = str(error)
     if daemon.started and not daemon.stopping:
@@ -58,6 +57,15 @@ async def readiness(daemon: Daemon) -> tuple[dict[str, str], dict[str, str]]:
         # One engine that is down must not take the daemon out of service for the others.
         (not_ready if down and len(down) == len(health) else warnings).update(down)
     return not_ready, warnings
+
+
+async def pauses_of(daemon: Daemon) -> dict[str, str]:
+    """Where automation is paused; a pause outlives the daemon. Raises JournalError."""
+    paused = await daemon.journal.paused()
+    return {
+        f"paused {name or 'everywhere'}": f"by {by}; `uici resume{f' -e {name}' if name else ''}` lets automation go on"
+        for name, by in paused.items()
+    }
 
 
 def warnings_of(daemon: Daemon) -> dict[str, str]:
