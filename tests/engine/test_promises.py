@@ -300,3 +300,19 @@ async def test_elsewhere_is_not_believed(text: str) -> None:
 @pytest.mark.parametrize("text", ["echo hello", "http://192.0.2.7/hook", "v1.2.3-rc.invalid", "a=b; c"])
 async def test_elsewhere_is_believed(text: str) -> None:
     assert await not_elsewhere({"command": text}, ("127.0.0.1:8080",)) is None
+
+
+async def test_what_is_closed_is_found_by_its_key_whatever_a_secret_is(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_world(folder / "world.json", script=[{"call": "Service.restart", "then": "unknown_after"}])
+    async with rehearsing(folder) as rehearsal:
+        (target,) = await rehearsal.infrastructure.locate("stage", "service", "web")
+        monkeypatch.setenv("REHEARSAL_PASSWORD", target.key)
+    async with rehearsing(folder) as rehearsal:
+        doubt = await rehearsal.run("restart_blindly", service="web")
+        assert doubt.status is Status.IN_DOUBT
+        assert list(await rehearsal.journal.closed_keys()) == [target.key]
+        assert await rehearsal.journal.attempts(since=0, key=target.key)
+        again = await rehearsal.run("restart_service", service="web", by="runbook:down")
+        assert again.reason is Reason.CLOSED

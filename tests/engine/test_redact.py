@@ -20,6 +20,8 @@ HIDES = [
     ("login ok with s3cr3t-value!", f"login ok with {HIDDEN}"),
     ("-----BEGIN RSA PRIVATE KEY-----\nabc\n-----END RSA PRIVATE KEY-----", HIDDEN),
     ('client_secret: "two words"', f"client_secret: {HIDDEN}"),
+    ("PA\u017f\u017fWORD=hunter22", f"PA\u017f\u017fWORD={HIDDEN}"),
+    ("BA\u017fIC abcdefghijkl", f"BA\u017fIC {HIDDEN}"),
 ]
 
 

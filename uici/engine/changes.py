@@ -185,7 +185,7 @@ async def _change(
                 steps.place.engine,
                 core.redact(execution, pinned.call.to_json()) != pinned.call.to_json(),
             )
-            return await _settle(core, execution, steps, part, index, number, step, doubt)
+            return await _settle(core, execution, steps, part, index, number, step, doubt, outcome.message)
         return _done(step, pinned.call, outcome)
 
 
@@ -244,7 +244,7 @@ async def _act(
     }
     if (part, index) in execution.items and f"{part}.{index}" not in execution.told:
         intent["items"] = execution.told[f"{part}.{index}"] = execution.items[part, index]
-    clean = core.redact(execution, intent)
+    clean = {**core.redact(execution, intent), "key": intent["key"]}  # by which brakes find it again
     clean["redacted"] = clean["call"] != intent["call"]
     entries.append(Entry(kind="intent", data=clean, incident=execution.incident, request=execution.id, at=core.clock()))
     # Counted before anything else can come between: others see at once what this one takes.
@@ -330,8 +330,13 @@ async def _settle(
     number: int,
     step: Step,
     doubt: Recorded,
+    said: str = "",
 ) -> Done | None:
-    """Settles a doubt by evidence: it happened, it did not (then once more, if that is safe), or a person must look."""
+    """Settles a doubt by evidence: it happened, it did not (then once more, if that is safe), or a person must look.
+
+    ``said``: why there is a doubt, as its executor said it; a person wants that more than how it was settled.
+    """
+    cause = ""
     operation = execution.command.operation if execution.command else None
 
     async def evidence() -> bool:
@@ -353,7 +358,7 @@ async def _settle(
         if operation is None or not operation.idempotent or doubt.redacted:
             raise failed(
                 Reason.EXECUTOR,
-                f"{doubt.call.path} did not happen ({why}); it is not done again, as that may not be safe",
+                f"{doubt.call.path} did not happen ({why}); it is not done again, as that may not be safe{cause}",
             )
         again = dataclasses.replace(doubt.call, timeout=max(1.0, min(doubt.call.timeout, _time_left(core, execution))))
         pinned = await admit(core, execution, steps.place, again, step.touches)
@@ -362,8 +367,8 @@ async def _settle(
         )
         if not isinstance(outcome, Unknown):
             return _done(step, again, outcome)
-        why = f"done again, and again nobody can tell: {outcome.message}"
-    raise in_doubt(f"{doubt.call.path}: {why}; look at {_name(execution.target)} and `uici reopen` its target")
+        why, cause = f"done again, and again nobody can tell: {outcome.message}", ""
+    raise in_doubt(f"{doubt.call.path}: {why}; look at {_name(execution.target)} and `uici reopen` its target{cause}")
 
 
 def _name(target: Resource | None) -> str:

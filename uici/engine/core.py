@@ -109,10 +109,11 @@ class Core:
         await self.behind.caught_up(execution.incident or root_id(execution.id))
 
     def entry(self, execution: Execution, kind: str, data: Mapping[str, Any]) -> Entry:
-        """One entry of this execution, with everything an engine printed redacted."""
+        """One entry of this execution, with everything an engine printed redacted; but a key is compared, so it stays."""
+        clean = self.redact(execution, dict(data))
         return Entry(
             kind=kind,
-            data=self.redact(execution, dict(data)),
+            data={**clean, "key": data["key"]} if "key" in data else clean,
             incident=execution.incident,
             request=execution.id,
             at=self.clock(),

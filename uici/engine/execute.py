@@ -367,16 +367,18 @@ async def record(core: Core, execution: Execution, result: Result) -> Result:
     redacted = Result.from_json(core.redact(execution, result.to_json()))
     key = execution.target.key if execution.target else (f"{execution.place.engine}|" if execution.place else None)
     entries = [
-        core.entry(
-            execution,
-            "result",
-            {
+        Entry(
+            kind="result",
+            data={
                 "result": redacted.to_json(),
                 "key": key,
                 "changed": execution.intents > 0,
                 "seen": execution.seen,
                 "started": execution.started,
             },
+            incident=execution.incident,
+            request=execution.id,
+            at=core.clock(),
         )
     ]
     # Inconclusive or in doubt: no next change there by anyone but a person.
