@@ -330,3 +330,19 @@ async def test_outcome(name: str, folder: Path) -> None:
         intents, outcomes = await rehearsal.entries("intent"), await rehearsal.entries("outcome")
         assert [entry.data["intent"] for entry in outcomes] == [entry.seq for entry in intents]
         assert await rehearsal.journal.unsettled() == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "unknown twice: a person",
+        "unknown, did not happen, and not safe to do again",
+        "unknown and no evidence: a person",
+    ],
+)
+async def test_a_doubt_keeps_its_cause(name: str, folder: Path) -> None:
+    asked, world, _, _ = OUTCOMES[name]
+    write_world(folder / "world.json", **world)
+    async with rehearsing(folder) as rehearsal:
+        result = await rehearsal.run(**asked)
+        assert result.message.count("the connection broke") == 1, result.message

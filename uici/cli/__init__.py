@@ -8,9 +8,15 @@ from __future__ import annotations
 
 def main() -> None:
     """The console script ``uici``."""
-    from uici.cli.group import run
+    try:
+        from uici.cli.group import run
 
-    run()
+        run()
+    except KeyboardInterrupt:  # before ``run`` could say so itself: its words take a moment to be imported
+        import sys
+
+        sys.stderr.write("interrupted\n")
+        sys.exit(130)
 
 
 __all__ = ["main"]

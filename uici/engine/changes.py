@@ -336,7 +336,7 @@ async def _settle(
 
     ``said``: why there is a doubt, as its executor said it; a person wants that more than how it was settled.
     """
-    cause = ""
+    cause = f"; what was said: {said}" if said else ""
     operation = execution.command.operation if execution.command else None
 
     async def evidence() -> bool:
