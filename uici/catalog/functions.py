@@ -79,6 +79,8 @@ def log_patterns(lines: list[Any]) -> list[dict[str, Any]]:
     ``name``: of a named pattern (``PATTERNS``), or empty; ``template``: the common text of such lines. At most 2,000 lines
     of 512 characters are looked at, the newest (last) ones.
     """
+    if not lines:
+        return []  # without drain3, which takes a while to import
     from drain3 import TemplateMiner
     from drain3.template_miner_config import TemplateMinerConfig
 

@@ -71,7 +71,7 @@ async def ask(
     for step in translation.steps:
         if steps.wanted(step):
             await observe_step(core, steps, step, timeout=operation.timeout)
-    answer = execution.catalog.translator.answer(translation, steps.roots)
+    answer = await steps.built(translation)
     problems = execution.catalog.operations.answer_problems(operation, answer)
     if problems:
         raise failed(

@@ -170,7 +170,7 @@ async def run_accepted(core: Core, execution: Execution, command: Command, place
         raise execution.blocked
     if execution.dry_run and operation.risk is not Risk.OBSERVE:
         return execution.result(Status.DONE, None, f"{operation.name}: dry run, nothing was changed")
-    execution.answer = _answer(core, execution, command, steps)
+    execution.answer = await _answer(core, execution, command, steps)
     if operation.risk is Risk.OBSERVE:
         return execution.result(Status.DONE, None, f"{operation.name}: done")
     nothing = execution.applied == 0
@@ -282,10 +282,10 @@ def _nothing_done(execution: Execution) -> None:
         raise failed(first.reason, f"none of {execution.offered} succeeded, the first: {first}")
 
 
-def _answer(core: Core, execution: Execution, command: Command, steps: Steps) -> Any:
+async def _answer(core: Core, execution: Execution, command: Command, steps: Steps) -> Any:
     """The operation's answer, redacted. A change that is done does not fail for an answer that cannot be built."""
     try:
-        answer = execution.catalog.translator.answer(command.translation, steps.roots)
+        answer = await steps.built(command.translation)
     except ExpressionError as error:
         if command.operation.risk is Risk.OBSERVE:
             raise failed(Reason.EXECUTOR, f"{command.operation.name}: its answer: {error}") from error

@@ -6,6 +6,7 @@ through ``changes``, where they are pinned, guarded and journaled.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,10 +16,12 @@ from uici.catalog.expressions import condition, render
 from uici.engine.environments import OpenEnvironment, bounded
 from uici.engine.verdict import failed, in_doubt
 from uici.executor import Done, Outcome, Rejected, StepToCheck
-from uici.model import Call, ExpressionError, Pinned, Reason, Resource, Risk, Step
+from uici.model import Call, ExpressionError, Pinned, Reason, Resource, Risk, Step, Translation
 
 #: How many lines of a ``stream: true`` step are kept as its answer.
 STREAM_LINES = 10_000
+#: Above so many items, or characters (some hundred lines), an answer takes milliseconds to build.
+LARGE_LIST, LARGE_TEXT = 100, 10_000
 
 
 @dataclass(slots=True)
@@ -88,6 +91,15 @@ class Steps:
         kind = checked.answer or ""
         return kind.removeprefix("list[").removesuffix("]")
 
+    async def built(self, translation: Translation) -> Any:
+        """The operation's answer, of all that was recorded; of much in a thread, so that nobody else has to wait for it.
+
+        Raises ExpressionError.
+        """
+        if any(_large(value) for value in self.roots.values()):
+            return await asyncio.to_thread(self.translator.answer, translation, self.roots)
+        return self.translator.answer(translation, self.roots)
+
     async def observe(self, call: Call) -> Outcome:
         """Runs a call that only observes; it is neither pinned nor journaled."""
         if call.risk is not Risk.OBSERVE:
@@ -107,6 +119,12 @@ class Steps:
             if len(lines) >= STREAM_LINES:
                 break
         return Done(answer=lines)
+
+
+def _large(value: Any) -> bool:
+    if isinstance(value, list):
+        return len(value) > LARGE_LIST or any(_large(one) for one in value if isinstance(one, str))
+    return isinstance(value, str) and len(value) > LARGE_TEXT
 
 
 def accepted(step: Step, outcome: Rejected) -> bool:
