@@ -23,7 +23,6 @@ CONTAINER, COMPOSE_SERVICE, NETWORK, VOLUME, IMAGE, PATH = (
     "path",
 )
 
-_FULL_ID = re.compile(r"[0-9a-f]{64}")
 _SET_ASIDE = re.compile(r".+\.uici-(?:old|new)-[0-9A-Za-z-]+")
 
 
@@ -68,7 +67,7 @@ def container(engine: str, attrs: Mapping[str, Any]) -> Resource:
         id=attrs["Id"],
         name=name,
         namespace=labels.get(PROJECT),
-        names=(*_own_names(attrs), *([f"{compose[0]}/{compose[1]}"] if compose else ())),
+        names=(*_own_names(attrs), *(_no_ids([f"{compose[0]}/{compose[1]}"]) if compose else ())),
         labels=labels,
         owner=f"compose/{compose[0]}/{compose[1]}" if compose else f"name/{name}",
     )
@@ -94,12 +93,16 @@ def compose_service(engine: str, project: str, service: str, members: Sequence[M
 
 def _own_names(attrs: Mapping[str, Any]) -> list[str]:
     """What a container answers to. Docker lets it bear another one's full id as its name: that one is not it."""
-    names = [one for one in names_of(attrs) if not _FULL_ID.fullmatch(one)]
-    return [*names, attrs["Id"], attrs["Id"][:12]]
+    return [*_no_ids(names_of(attrs)), attrs["Id"], attrs["Id"][:12]]
+
+
+def _no_ids(names: Sequence[str]) -> list[str]:
+    """Without what is as long as a full id, so that whatever has 64 letters among a Resource's names is its own id."""
+    return [one for one in names if len(one) != 64]
 
 
 def _compose_names(project: str, service: str) -> tuple[str, ...]:
-    return service, f"{project}/{service}"
+    return tuple(_no_ids([service, f"{project}/{service}"]))
 
 
 def network(engine: str, attrs: Mapping[str, Any]) -> Resource:

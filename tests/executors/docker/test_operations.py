@@ -289,6 +289,61 @@ async def test_a_memory_limit_and_its_bounds(docker: Docker, place: Place) -> No
     assert (result.status, result.reason) == (Status.REFUSED, Reason.SCHEMA)
 
 
+async def test_a_memory_limit_where_there_was_none_is_taken_back(docker: Docker, place: Place) -> None:
+    """Docker takes no limit away: the whole of the host's memory is as good as none."""
+    docker.run("probed")  # its probe never answers, so nothing helps it
+    result = await place.do("update_memory_limit", service="probed", memory_bytes=64 * 1024 * 1024)
+    assert (result.status, result.verification) == (Status.UNVERIFIED, Verification.NOT_RECOVERED), result.message
+    assert result.undo is not None
+    assert result.undo["status"] == "done", result.undo
+    host = docker.client.containers.get("probed").attrs["HostConfig"]
+    assert host["Memory"] == docker.client.info()["MemTotal"]
+
+
+async def test_an_engine_whose_clock_runs_ahead_is_not_skipped(
+    docker: Docker, catalog: Catalog, tmp_path: Path
+) -> None:
+    """Its containers seem to have been started after the request."""
+    web = docker.run("web")
+    journal = await open_journal(f"sqlite:///{tmp_path}/behind.db")
+    behind = UniversalInfrastructureInterface(
+        catalog,
+        journal,
+        facts=Facts(pids=(4711,), hostname="elsewhere"),
+        clock=lambda: time.time() - 3600,
+    )
+    await behind.start()
+    result = await Place(behind).do("restart_service", service="web", grace_seconds=2)
+    await behind.close(grace=5)
+    await journal.close()
+    assert (result.status, result.reason) == (Status.DONE, None), result.message
+    assert docker.client.containers.get("web").attrs["State"]["StartedAt"] > web.attrs["State"]["StartedAt"]
+
+
+async def test_labels_and_names_that_match_more_than_their_own_touch_nothing_else(docker: Docker, place: Place) -> None:
+    """Docker's filter by id is a regular expression, and a container may bear another one's id as its name."""
+    other = docker.run("other")
+    docker.run(other.id, labels={"com.docker.compose.project": "|x", "com.docker.compose.service": "trap"})
+    result = await place.do("restart_service", service="trap", grace_seconds=1)
+    assert result.status is Status.DONE, result.message
+    assert docker.client.containers.get("other").attrs["State"]["StartedAt"] == other.attrs["State"]["StartedAt"]
+
+
+async def test_prune_tells_what_went_and_what_did_not(docker: Docker, place: Place) -> None:
+    images = []
+    for number in (1, 2):
+        made = docker.create(f"made-{number}", ["true"])
+        images.append(made.commit(conf={"Env": [f"N={number}"]}).id)
+        made.remove()
+    holds = docker.create("holds", ["true"], image=images[0])
+    result = await place.do("prune_unused", kinds=["images"])
+    assert result.status is Status.DONE, result.message
+    assert images[1] in result.answer["removed"]
+    assert images[0] not in result.answer["removed"]
+    holds.remove()
+    docker.client.images.remove(images[0])
+
+
 async def test_a_command_is_data(docker: Docker, place: Place) -> None:
     docker.run("web")
     result = await place.do("run_command_in_service", service="web", command=["echo", "$(id)", "${HOME}", "{{x}}"])
