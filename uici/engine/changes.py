@@ -340,6 +340,8 @@ async def _settle(
     operation = execution.command.operation if execution.command else None
 
     async def evidence() -> bool:
+        if part in ("revert", "cancel"):
+            raise in_doubt("what shows that a change took effect does not show that it was taken back")
         if operation is None or operation.took_effect is None or operation.before is None or not execution.has_before:
             raise in_doubt("there is no evidence to settle it by (`before` and `took_effect`)")
         answer = await ask(core, execution, operation.before.operation, operation.before.parameters, steps.roots)
