@@ -116,8 +116,15 @@ def _started_at(start: int, pid: int, local: bool) -> str:
 def _is_local(peer: Peer, pid: int) -> bool:
     """Whether the supervisord's process ids mean the same here as there."""
     if peer.address is None:
-        return peer.pid == pid
+        return peer.pid == pid or _listens(pid, peer.bound)
     return _is_own_address(peer.address[0]) and any(_is_supervisord_port(peer.address[1], pid))
+
+
+def _listens(pid: int, bound: str | None) -> bool:
+    """Whether that process holds the listener of that name. A supervisord listens before it goes into the background, so
+    that the kernel names a parent which has long ended."""
+    held = processes.socket_inodes(pid)
+    return bool(held and bound) and any(one.address == bound and one.inode in held for one in processes.listeners())
 
 
 def _is_own_address(host: str) -> bool:
@@ -150,7 +157,7 @@ def _address(url: str, peer: Peer, pid: int, local: bool) -> str:
     """One text for one supervisord: by which path or port it is asked makes no difference where that can be told."""
     if peer.address is None:
         if local and peer.bound and peer.bound.startswith("/"):
-            return _without_pid(peer.bound, pid)
+            return _without_pid(peer.bound)
         # Another pid namespace (a container's): its own path means nothing here.
         return os.path.realpath(url.removeprefix("unix://"))
     if local:
@@ -158,13 +165,14 @@ def _address(url: str, peer: Peer, pid: int, local: bool) -> str:
         paths = sorted(
             one.address for one in processes.listeners() if one.inode in held and one.address.startswith("/")
         )
-        return _without_pid(paths[0], pid) if paths else f"{socket.gethostname()}:{peer.address[1]}"
+        return _without_pid(paths[0]) if paths else f"{socket.gethostname()}:{peer.address[1]}"
     return f"{peer.address[0]}:{peer.address[1]}"
 
 
-def _without_pid(bound: str, pid: int) -> str:
-    # supervisord binds FILE.PID and links FILE to it, so that a stale FILE is replaced at once.
-    return os.path.realpath(bound.removesuffix(f".{pid}"))
+def _without_pid(bound: str) -> str:
+    # supervisord binds FILE.PID and links FILE to it, so that a stale FILE is replaced at once. The id is of the process
+    # that it was before it went into the background.
+    return os.path.realpath(re.sub(r"\.[0-9]+$", "", bound))
 
 
 def detect(environ: Mapping[str, str] = os.environ, folder: Path | None = None) -> dict[str, Any] | None:

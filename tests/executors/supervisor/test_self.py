@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import select
+import shutil
+import signal
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,10 +19,10 @@ import pytest
 import yaml
 
 from tests.engines.process import answers, free_port
-from tests.engines.supervisord import STAYS, Supervisord, supervisord
+from tests.engines.supervisord import STAYS, Supervisord, supervisord, write_configuration
 from tests.executors.supervisor.opening import call, opened
 from uici.engine.guard import Surroundings, guard
-from uici.executor import Facts, Identity
+from uici.executor import Facts, Identity, Target
 from uici.model import Environment, Operation, Origin, Policies, Request
 from uici_executors.supervisor.identity import identity
 from uici_executors.supervisor.place import Snapshot
@@ -168,3 +175,35 @@ def test_what_cannot_be_told_is_said_to_be_so(address: str, facts: Facts, said: 
     own = {each.id for each in found.resources}
     assert ("web:web" in own) == (said == "web" or bool(facts.environment_variables))
     assert "supervisord" in own
+
+
+@pytest.fixture
+def in_the_background() -> Iterator[tuple[Path, int]]:
+    """A supervisord as it starts by itself: it listens, then forks and ends, so that its child goes on."""
+    folder, port = Path(tempfile.mkdtemp(prefix="uici-supervisord-background-")), free_port()
+    configuration = write_configuration(folder, {"web": STAYS}, port=port)
+    configuration.write_text(configuration.read_text().replace("nodaemon=true\n", ""))
+    command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(configuration)]
+    subprocess.run(command, cwd=folder, check=True, timeout=30, stdout=subprocess.DEVNULL)
+    with contextlib.ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        deadline = time.monotonic() + 20
+        while not (folder / "supervisord.pid").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        pid = os.pidfd_open(int((folder / "supervisord.pid").read_text()))
+        stack.callback(os.close, pid)
+        stack.callback(select.select, [pid], [], [], 15)
+        stack.callback(signal.pidfd_send_signal, pid, signal.SIGTERM)
+        yield folder, port
+
+
+async def test_one_in_the_background_is_of_this_machine_too(in_the_background: tuple[Path, int]) -> None:
+    folder, port = in_the_background
+    async with opened(f"unix://{folder}/s.sock") as executor, opened(f"http://127.0.0.1:{port}") as other:
+        found = await executor.identity(Facts(pids=(os.getpid(),)))
+        assert found.unknown is None
+        assert [one.kind for one in found.resources] == ["supervisord"]
+        assert await other.engine_id() == await executor.engine_id()
+        process = (await executor.locate(Target(kind="service", name="web", namespace=None)))[0]
+        pid = (await executor.run(call("supervisor.getProcessInfo", name=process.id))).answer["pid"]
+        assert "web:web" in [one.id for one in (await executor.identity(Facts(pids=(pid,)))).resources]
