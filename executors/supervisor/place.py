@@ -124,7 +124,9 @@ def _listens(pid: int, bound: str | None) -> bool:
     """Whether that process holds the listener of that name. A supervisord listens before it goes into the background, so
     that the kernel names a parent which has long ended."""
     held = processes.socket_inodes(pid)
-    return bool(held and bound) and any(one.address == bound and one.inode in held for one in processes.listeners())
+    if not bound or held is None:
+        return False
+    return any(one.address == bound and one.inode in held for one in processes.listeners())
 
 
 def _is_own_address(host: str) -> bool:
