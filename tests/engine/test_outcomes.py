@@ -346,3 +346,26 @@ async def test_a_doubt_keeps_its_cause(name: str, folder: Path) -> None:
     async with rehearsing(folder) as rehearsal:
         result = await rehearsal.run(**asked)
         assert result.message.count("the connection broke") == 1, result.message
+
+
+@pytest.mark.parametrize(
+    ("world", "says"),
+    [
+        ({}, None),
+        ({"self": ["db"]}, None),
+        ({"self": ["web"]}, "UICI is web or needs it"),
+        ({"identity": "unknown"}, "UICI cannot tell what of"),
+    ],
+)
+async def test_what_is_its_own_is_told_with_what_shows_it(
+    world: dict[str, Any], says: str | None, folder: Path
+) -> None:
+    write_world(folder / "world.json", **world)
+    async with rehearsing(folder) as rehearsal:
+        infrastructure = rehearsal.infrastructure
+        environment = infrastructure.catalog.default or ""
+        [web] = await infrastructure.locate(environment, "service", "web")
+        why = await infrastructure.why_self(environment, web)
+        assert (why or "").startswith(says or ""), why
+        assert (why is None) == (says is None)
+        assert await infrastructure.is_self(environment, web) == (says is not None)

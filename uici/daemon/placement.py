@@ -59,13 +59,14 @@ async def place_of(infrastructure: UniversalInfrastructureInterface, alert: Aler
             reason=Reason.AMBIGUOUS_TARGET.value,
             message=f"several things in {environment.name} answer to it: {ambiguous}",
         )
-    if target is not None and await infrastructure.is_self(environment.name, target):
+    own = await infrastructure.why_self(environment.name, target) if target is not None else None
+    if own is not None:
         return Placed(
             environment=environment.name,
             target=target,
             runbook=runbook.name,
             reason=Reason.SELF.value,
-            message=f"{target.name} is UICI, or UICI needs it, or that cannot be told; a person has to look",
+            message=f"{own}, so nothing is done to it; a person has to look",
         )
     return place
 

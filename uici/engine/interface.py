@@ -220,9 +220,17 @@ class UniversalInfrastructureInterface:
 
     async def is_self(self, environment: str, resource: Resource) -> bool:
         """Whether UICI is or needs it; True also where that cannot be told."""
+        return await self.why_self(environment, resource) is not None
+
+    async def why_self(self, environment: str, resource: Resource) -> str | None:
+        """What shows that UICI is or needs it, or why that cannot be told; None: it is neither."""
         place = await self._core.environments.get(environment)
         identity = await self._core.environments.identity(place)
-        return identity.unknown is not None or resource in identity.resources
+        if identity.unknown is not None:
+            return f"UICI cannot tell what of {environment} is its own ({identity.unknown})"
+        if resource in identity.resources:
+            return f"UICI is {resource.name} or needs it" + (f" ({identity.shows})" if identity.shows else "")
+        return None
 
     async def health(self) -> dict[str, Health]:
         return await self._core.environments.health()
