@@ -73,6 +73,7 @@ class SupervisorExecutor:
         self._environment: Environment | None = None
         self._line: Address | None = None
         self._threads: Threads | None = None
+        self._calls: Threads | None = None
         self._known: tuple[Peer, bool] | None = None
 
     # --- without an engine -------------------------------------------------------------------------------------------
@@ -104,11 +105,14 @@ class SupervisorExecutor:
         self._environment = environment
         self._line = Address(url, settings.get("username"), settings.get("password"))
         self._threads = Threads(environment.name)
+        # Changes have threads of their own: they wait for programs, and no look waits for them.
+        self._calls = Threads(f"{environment.name}-calls")
 
     async def close(self) -> None:
-        if self._threads:
-            self._threads.close()
-            self._threads = None
+        for pool in (self._threads, self._calls):
+            if pool is not None:
+                pool.close()
+        self._threads = self._calls = None
 
     async def engine_id(self) -> str:
         return (await self._look()).engine
@@ -332,9 +336,10 @@ class SupervisorExecutor:
             names = ", ".join(one.name for one in wanted)
             message = f"{call.path} takes ({names}) in that order, not {', '.join(call.arguments)}"
             return Rejected(errors=("INCORRECT_PARAMETERS",), message=message)
-        _, line, _ = self._opened()
+        _, line, threads = self._opened()
         try:
-            answer, peer = await self._run(line.call, call.path, *given, timeout=call.timeout)
+            pool = self._calls if calls.method(call.path).risk is not Risk.OBSERVE else None
+            answer, peer = await (pool or threads).run(line.call, call.path, *given, timeout=call.timeout)
         except xmlrpc.client.Fault as fault:
             return judged(call, fault)
         if call.path == "supervisor.getProcessInfo":

@@ -347,3 +347,19 @@ async def test_without_a_url_it_is_looked_for(
     await executor.open(Environment.parse("local", {"executor": "supervisor"}))
     assert (await executor.health()).ok
     await executor.close()
+
+
+async def test_looks_do_not_wait_for_calls() -> None:
+    """As many calls as there are threads are under way: each waits until its program has run for a while."""
+    programs = {f"slow{n}": {"command": STAYS, "autostart": "false", "startsecs": 3} for n in range(32)}
+    with supervisord(programs) as one:
+        async with opened(one.url) as executor:
+            paths = [call("supervisor.startProcess", name=name, wait=True) for name in programs]
+            starting = [asyncio.create_task(executor.run(each)) for each in paths]
+            for name in programs:
+                await asyncio.to_thread(one.wait, name, "STARTING")
+            assert len(await executor.locate(Target(kind="service", name="slow0"))) == 1
+            looked = await executor.run(call("supervisor.getProcessInfo", name="slow0:slow0"))
+            assert isinstance(looked, Done)
+            assert not any(each.done() for each in starting)
+            assert await asyncio.gather(*starting) == [Done(answer=True)] * 32
