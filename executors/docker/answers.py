@@ -89,7 +89,16 @@ def _without_values(data: dict[str, Any]) -> dict[str, Any]:
         key, config = data.get(id_key), data.get(config_key)
         if isinstance(key, str) and _CONTAINER.fullmatch(key) and isinstance(config, dict) and config.get("Env"):
             data[config_key] = {**config, "Env": [_hidden(key, one) for one in config["Env"]]}
+    for holder in ("ContainerSpec", "Settings"):  # a swarm service's, a plugin's: nothing here sends them again
+        held = data.get(holder)
+        if isinstance(held, dict) and isinstance(held.get("Env"), list):
+            data[holder] = {**held, "Env": [_struck(str(one)) for one in held["Env"]]}
     return data
+
+
+def _struck(variable: str) -> str:
+    name, equals, _ = variable.partition("=")
+    return f"{name}=***" if equals else variable
 
 
 def _hidden(container: str, variable: str) -> str:

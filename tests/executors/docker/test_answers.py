@@ -67,6 +67,8 @@ async def test_a_reference_that_somebody_wrote_stays_what_it_is(docker: Docker, 
     ("given", "recorded"),
     [
         (b"text\xff", "text\ufffd"),
+        ({"ContainerSpec": {"Env": ["A=secret", "B"]}}, {"ContainerSpec": {"Env": ["A=***", "B"]}}),
+        ({"Settings": {"Env": ["A=secret"]}}, {"Settings": {"Env": ["A=***"]}}),
         ([b"a", 1, None, (2.5, True)], ["a", 1, None, [2.5, True]]),
         (iter([b"a\n", b"b\n"]), "a\nb\n"),
         (iter([{"status": "x"}]), [{"status": "x"}]),
@@ -78,7 +80,18 @@ async def test_a_reference_that_somebody_wrote_stays_what_it_is(docker: Docker, 
         ),
         ({"FinishedAt": "0001-01-01T00:00:00Z"}, {"FinishedAt": "0001-01-01T00:00:00.000000000Z"}),
     ],
-    ids=["bytes", "list", "stream of text", "stream of data", "time", "number", "no time", "never"],
+    ids=[
+        "bytes",
+        "a swarm service",
+        "a plugin",
+        "list",
+        "stream of text",
+        "stream of data",
+        "time",
+        "number",
+        "no time",
+        "never",
+    ],
 )
 def test_plain(given: Any, recorded: Any) -> None:
     assert answers.plain(given) == recorded
