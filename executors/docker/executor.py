@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -35,6 +37,7 @@ from uici_executors.docker.reads import Reads
 T = TypeVar("T")
 
 #: Arguments that become a part of a path of the Engine API.
+_FULL_ID = re.compile(r"[0-9a-f]{64}")
 _NAMES = frozenset(
     "container container_id exec_id id image image_id name net_id network_id node_id plugin_name repository service "
     "service_id task task_id volume_id".split()
@@ -274,6 +277,7 @@ def _run(reads: Reads, call: Call, exchange: Exchange) -> Outcome:
         try:
             if own:
                 return Done(answer=answers.plain(words.run(reads, call.path, call.arguments)))
+            given: Any
             target: Any = client
             if call.on is not None:
                 target = _model(client, receiver, call.on)
@@ -285,6 +289,8 @@ def _run(reads: Reads, call: Call, exchange: Exchange) -> Outcome:
                 arguments = answers.filled(arguments, reads.environment)
             if method == "logs" and not arguments.get("stream") and not isinstance(arguments.get("tail"), int):
                 given = last(getattr(target, method)(**{"follow": False, **arguments, "stream": True}))
+            elif call.path == "containers.list" and (ids := _ids_alone(arguments)) is not None:
+                given = _by_id(target, ids)
             else:
                 given = getattr(target, method)(**arguments)
             if method == "reload":
@@ -297,6 +303,30 @@ def _run(reads: Reads, call: Call, exchange: Exchange) -> Outcome:
             return Rejected(errors=("UnreachableError",), message=str(error), reason="unreachable")
         except Exception as error:  # noqa: BLE001 - every exception has an outcome: whatever is not listed is unknown
             return outcome(error, exchange, call, observe=observe)
+
+
+def _ids_alone(arguments: Mapping[str, Any]) -> list[str] | None:
+    """The full ids that a listing of whole containers is limited to; None where it is limited by anything else."""
+    ids = (arguments.get("filters") or {}).get("id")
+    if (
+        not arguments.get("all")
+        or arguments.keys() - {"all", "ignore_removed", "filters"}
+        or len(arguments["filters"]) != 1
+    ):
+        return None
+    ids = ids if isinstance(ids, list) else []
+    return ids if ids and all(isinstance(one, str) and _FULL_ID.fullmatch(one) for one in ids) else None
+
+
+def _by_id(containers: Any, ids: Sequence[str]) -> list[Any]:
+    """What docker-py's listing gives (it lists, then inspects each), with one request a container instead of two."""
+    from docker.errors import NotFound
+
+    found = []
+    for one in ids:
+        with contextlib.suppress(NotFound):
+            found.append(containers.get(one))
+    return found
 
 
 def _stay_in_place(arguments: Mapping[str, Any]) -> None:

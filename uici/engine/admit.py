@@ -9,13 +9,13 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from uici.engine.asking import inventory_of
 from uici.engine.authorise import Question, authorise
 from uici.engine.core import Core
 from uici.engine.elsewhere import not_elsewhere
 from uici.engine.environments import OpenEnvironment, bounded
 from uici.engine.execution import Execution
 from uici.engine.guard import Surroundings, guard
-from uici.engine.inventory import inventory_of
 from uici.engine.redact import HIDDEN, holds_hidden
 from uici.engine.validate import locate
 from uici.engine.verdict import EndedError, StaleError, failed, refused

@@ -11,14 +11,17 @@ from typing import Any
 
 from uici.catalog.expressions import condition, render
 from uici.engine.core import Core
+from uici.engine.environments import OpenEnvironment
 from uici.engine.execution import Execution
-from uici.engine.inventory import inventory_of
-from uici.engine.roots import operation_roots
+from uici.engine.roots import inventory_root, listed_service, operation_roots
 from uici.engine.steps import Steps, accepted, done_or_ended
 from uici.engine.validate import operation_of, parameters_of, target_of
 from uici.engine.verdict import EndedError, failed, refused
 from uici.executor import Rejected
-from uici.model import Operation, Reason, Request, Resource, Status, Step
+from uici.model import Operation, Origin, Reason, Request, Resource, Status, Step
+
+#: Seconds that a listing may be old.
+LISTING_AGE = 30.0
 
 
 async def ask(
@@ -139,3 +142,37 @@ async def _observe(core: Core, steps: Steps, step: Step, item: Any, timeout: flo
         if core.clock() >= give_up:
             raise failed(Reason.TIMEOUT, f"{call.path}: `until` did not hold within {step.within or timeout:.0f} s")
         await core.sleep(step.every)
+
+
+async def inventory_of(core: Core, place: OpenEnvironment, execution: Execution | None = None) -> Mapping[str, Any]:
+    """The environment's inventory: what environments.yml lists, and what its ``from`` operation answers, added to it.
+
+    Name -> ``{id, labels, depends_on, probe}``, what is known of them. ``from`` names an observing operation whose answer
+    has ``services``: a list with ``service`` and those four where it knows them; own entries win. Raises what asking
+    raises: a place that must be listed to be a target is none while the listing cannot be had.
+    """
+    environment = place.environment
+    own = inventory_root(environment)
+    if environment.inventory_from is None:
+        return own
+    if place.listing is None or not 0 <= core.clock() - place.listed_at < LISTING_AGE:
+        asker = core.execution(
+            id=execution.id if execution else core.new_id(),
+            request=Request(operation=environment.inventory_from),
+            origin=execution.origin if execution else Origin("library", "uici"),
+            catalog=execution.catalog if execution else core.catalog,
+            place=place,
+        )
+        asker.progress = None
+        asked_at = core.clock()
+        answer = await ask(core, asker, environment.inventory_from, {}, {}, inventory=own)
+        listed = answer.get("services", ()) if isinstance(answer, Mapping) else ()
+        place.listing = {
+            str(one["service"]): listed_service(
+                one.get("id"), one.get("labels") or {}, one.get("depends_on") or (), one.get("probe")
+            )
+            for one in listed
+            if isinstance(one, Mapping) and "service" in one
+        }
+        place.listed_at = asked_at
+    return {**place.listing, **own}

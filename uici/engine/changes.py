@@ -274,7 +274,11 @@ async def _act(
 async def _run_and_record(core: Core, execution: Execution, steps: Steps, intent: int, call: Call) -> Outcome:
     outcome: Outcome
     try:
-        outcome = await steps.place.executor.run(call)
+        try:
+            outcome = await steps.place.executor.run(call)
+        finally:
+            # What a name means may be another thing from here on.
+            steps.place.located.clear()
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if task is None or task.cancelling():

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from uici.catalog import Catalog, secrets
 from uici.engine.redact import Redactor
-from uici.executor import Executor, Facts, Health, Identity, load
+from uici.executor import Executor, Facts, Health, Identity, Target, load
 from uici.model import Clock, ConfigurationError, Environment, Resource, UICIError, UnreachableError
 
 #: Seconds that a read of an engine outside of a Call may take (opening, identity, locate, resolve, health).
@@ -29,7 +29,7 @@ T = TypeVar("T")
 @dataclasses.dataclass(slots=True)
 class OpenEnvironment:
     """One environment with its open executor. ``engine``: the engine's own id, read when it was opened. ``identity`` and
-    ``listing`` (of its inventory) are kept for a while, with when they were asked for."""
+    ``listing`` (of its inventory) are kept for a while, with when they were asked for; ``located`` until the next change."""
 
     environment: Environment
     executor: Executor
@@ -38,6 +38,7 @@ class OpenEnvironment:
     identity_at: float = float("-inf")
     listing: dict[str, Any] | None = None
     listed_at: float = float("-inf")
+    located: dict[Target, tuple[float, list[Resource]]] = dataclasses.field(default_factory=dict)
 
     @property
     def name(self) -> str:

@@ -14,18 +14,17 @@ from typing import Any
 
 from uici.engine import execution as execution_bounds
 from uici.engine.admit import authorise_now
-from uici.engine.asking import ask
+from uici.engine.asking import ask, inventory_of
 from uici.engine.changes import run_part, steps_of
 from uici.engine.core import Core
 from uici.engine.environments import OpenEnvironment
 from uici.engine.execution import Execution, size_of
 from uici.engine.frozen import copies_of
-from uici.engine.inventory import inventory_of
 from uici.engine.roots import command_roots
 from uici.engine.steps import Steps
 from uici.engine.undo import closing, remember, undo
 from uici.engine.uninterrupted import uninterrupted
-from uici.engine.validate import environment_of, operation_of, parameters_of, target_of, translation_of
+from uici.engine.validate import FRESH, environment_of, operation_of, parameters_of, target_of, translation_of
 from uici.engine.verdict import EndedError, StaleError, failed, refused
 from uici.engine.verify import verify
 from uici.engine.write_only import values, without
@@ -110,7 +109,8 @@ async def _walk(core: Core, execution: Execution, held: AsyncExitStack) -> Resul
     listed = await inventory_of(core, place, execution)
 
     async def located() -> Resource | None:
-        return await target_of(place, operation, parameters, listed=listed, default_namespace=namespace)
+        within = FRESH if operation.risk is Risk.OBSERVE else 0.0
+        return await target_of(place, operation, parameters, listed=listed, default_namespace=namespace, within=within)
 
     execution.target = await located()
     command = execution.command = Command(

@@ -16,12 +16,12 @@ from typing import Any
 
 from uici.catalog import Catalog
 from uici.engine.admit import authorise_now
+from uici.engine.asking import inventory_of
 from uici.engine.core import Core, Sleep
 from uici.engine.environments import OpenEnvironments
 from uici.engine.execute import execute
 from uici.engine.execution import Execution, undo_id
 from uici.engine.facts import gather
-from uici.engine.inventory import inventory_of
 from uici.engine.needs import needs_of
 from uici.engine.recover import finish, recovered
 from uici.engine.roots import operation_roots
@@ -55,7 +55,7 @@ class UniversalInfrastructureInterface:
         random: random_module.Random | None = None,
         facts: Facts | Callable[[], Facts] | None = None,
     ) -> None:
-        self._facts = facts
+        self._given, self._facts = facts, facts
         environments = OpenEnvironments(catalog, self._gather, clock)
         self._core = Core(catalog, journal, environments, clock, sleep, random or random_module.SystemRandom())
         self._core.take_up = self._take_up
@@ -277,8 +277,8 @@ class UniversalInfrastructureInterface:
         """A reload. Commands that run end by the copy that they began with."""
         self._core.catalog = catalog
         await self._core.environments.replace(catalog)
-        if not callable(self._facts):
-            self._facts = None
+        # What was read of this process is read again: the new catalog may name other things that UICI depends on.
+        self._facts = self._given
 
     async def close(self, grace: float = 30.0) -> None:
         """Lets running commands end for ``grace`` seconds, then stops them: what was not finished is left in the journal

@@ -6,6 +6,7 @@ Nothing in a Request is believed. Raises ``EndedError`` with place, problem and 
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +14,7 @@ from uici.catalog import Catalog, ParametersError
 from uici.engine.environments import OpenEnvironment, bounded
 from uici.engine.verdict import refused
 from uici.executor import Target
-from uici.model import Environment, Operation, Reason, Request, Resource, Translation
+from uici.model import Clock, Environment, Operation, Reason, Request, Resource, Translation
 
 
 def operation_of(catalog: Catalog, request: Request) -> Operation:
@@ -63,6 +64,13 @@ def translation_of(catalog: Catalog, operation: Operation, environment: Environm
     return translation
 
 
+#: Seconds for which a look may use what was located just before: a runbook's looks follow each other in milliseconds.
+#: A change always locates anew, and whatever it finds is pinned by its id right before each call.
+FRESH = 0.25
+#: How many located targets an environment remembers at most.
+LOCATED = 1000
+
+
 async def target_of(
     place: OpenEnvironment,
     operation: Operation,
@@ -70,10 +78,11 @@ async def target_of(
     *,
     listed: Mapping[str, Any],
     default_namespace: str | None = None,
+    within: float = 0.0,
 ) -> Resource | None:
     """The one Resource that the operation's target parameter names; None for an operation without a target.
 
-    ``listed``: the environment's inventory.
+    ``listed``: the environment's inventory. ``within``: what was located so few seconds ago will do.
 
     Raises ``EndedError`` (``unknown_target``, ``ambiguous_target``) and UnreachableError.
     """
@@ -83,7 +92,7 @@ async def target_of(
     if name is None:
         return None
     namespace = parameters.get(operation.target.namespace) if operation.target.namespace else None
-    found = await locate(place, listed, operation.target.kind, str(name), namespace or default_namespace)
+    found = await locate(place, listed, operation.target.kind, str(name), namespace or default_namespace, within=within)
     if len(found) == 1:
         return found[0]
     where = place.environment.name
@@ -102,18 +111,32 @@ async def target_of(
 
 
 async def locate(
-    place: OpenEnvironment, inventory: Mapping[str, Any], kind: str, name: str, namespace: str | None = None
+    place: OpenEnvironment,
+    inventory: Mapping[str, Any],
+    kind: str,
+    name: str,
+    namespace: str | None = None,
+    *,
+    within: float = 0.0,
+    clock: Clock = time.monotonic,
 ) -> list[Resource]:
-    """What the executor finds, less what the environment does not let be a target. Raises UnreachableError."""
+    """What the executor finds, less what the environment does not let be a target. Raises UnreachableError.
+
+    ``within``: what it found so few seconds ago will do; 0 asks it in any case.
+    """
     environment = place.environment
     listed = inventory.get(name)
     if environment.inventory_only and listed is None:
         return []
     wanted = listed.get("id", name) if listed is not None else name
-    found = await bounded(
-        f"locating {name[:100]!r} in {environment.name}",
-        place.executor.locate(Target(kind=kind, name=wanted, namespace=namespace)),
-    )
+    target = Target(kind=kind, name=wanted, namespace=namespace)
+    at, found = place.located.get(target, (float("-inf"), []))
+    if clock() - at >= within:
+        at = clock()
+        found = await bounded(f"locating {name[:100]!r} in {environment.name}", place.executor.locate(target))
+        if len(place.located) >= LOCATED:
+            place.located.clear()
+        place.located[target] = (at, found)
     found = [one for one in found if environment.admits(one.namespace)]
     if listed is not None and listed["labels"]:
         found = [dataclasses.replace(one, labels={**one.labels, **listed["labels"]}) for one in found]
