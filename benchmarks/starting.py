@@ -112,7 +112,9 @@ def _daemon() -> Iterator[Figure]:
     if why := availability("docker").missing:
         say(f"the daemon's start and memory are left out: {why}")
         return
-    ready, bare_ready, memory, bare_memory = [], [], [], []
+    first: list[float] = []
+    ready: list[float] = []
+    bare_ready, memory, bare_memory = [], [], []
     with docker() as engine, tempfile.TemporaryDirectory() as name:
         say("the daemon's start and its memory, with Docker loaded")
         for number in range(5):
@@ -124,15 +126,22 @@ def _daemon() -> Iterator[Figure]:
                 bare_ready.append(time.perf_counter() - began)
                 bare_memory.append(_resident(bare.pid))
             with place(engine.base_url, escalate_to="json://127.0.0.1:1") as uici:
-                began = time.perf_counter()
-                with uici.serving() as daemon:
-                    while not answers(f"{uici.url}/readyz"):
-                        time.sleep(0.005)
-                    ready.append(time.perf_counter() - began)
-                    time.sleep(1)
-                    memory.append(_resident(daemon.pid))
+                # The first start proves the catalog; the next finds it as it was proven.
+                for times in (first, ready):
+                    began = time.perf_counter()
+                    with uici.serving() as daemon:
+                        while not answers(f"{uici.url}/readyz"):
+                            time.sleep(0.005)
+                        times.append(time.perf_counter() - began)
+                        if times is ready:
+                            time.sleep(1)
+                            memory.append(_resident(daemon.pid))
     yield Figure(
-        name="daemon ready", unit="s", values=ready, peer="a bare aiohttp server", peer_values=bare_ready,
+        name="daemon ready, first start with this catalog", unit="s", values=first, peer="a bare aiohttp server",
+        peer_values=bare_ready, goal="≤ 0.5 s", met=median(first) <= 0.5,
+    )  # fmt: skip
+    yield Figure(
+        name="daemon ready, catalog unchanged", unit="s", values=ready, peer="a bare aiohttp server", peer_values=bare_ready,
         goal="≤ 0.5 s", met=median(ready) <= 0.5,
     )  # fmt: skip
     yield Figure(

@@ -10,6 +10,12 @@ from tests.daemon.place import TOKENS, Door, serving, write_catalog
 from tests.engines.supervisord import STAYS, Supervisord, supervisord
 
 
+@pytest.fixture(autouse=True)
+def nothing_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test proves its catalogs itself."""
+    monkeypatch.setenv("CACHE_DIRECTORY", str(tmp_path / "cache"))
+
+
 @pytest.fixture(scope="session")
 def supervisor() -> Iterator[Supervisord]:
     with supervisord({"web": STAYS, "db": STAYS, "slow": STAYS}) as one:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -34,10 +36,13 @@ def test_every_problem_comes_back(catalog: Callable[..., Path]) -> None:
 def test_what_was_written_after_the_proof_is_proven_first(catalog: Callable[..., Path]) -> None:
     folder = catalog()
     one = Proof(folder)
+    assert one._process is not None
     one._process.wait(60)  # proven, and its answer waits in the pipe
     (folder / "runbooks.yml").write_text("version: 1\nrunbooks: []\n")
     assert one.catalog().runbooks == ()
+    shutil.rmtree(os.environ["CACHE_DIRECTORY"])
     again = Proof(folder)
+    assert again._process is not None
     again._process.wait(60)
     # It can be built, so that only the proof of it can refuse it: a runbook that changes and never looks.
     (folder / "runbooks.yml").write_text(
@@ -66,3 +71,65 @@ def test_the_folder_that_we_stand_in_is_not_imported_from(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [one for one in sys.path if one])
     assert Proof(catalog()).catalog().digest
+
+
+@pytest.fixture
+def proofs(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Every proof that was begun."""
+    begun: list[object] = []
+    really = proof._begun
+
+    def counted(path: object) -> object:
+        begun.append(path)
+        return really(path)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(proof, "_begun", counted)
+    return begun
+
+
+def test_what_passed_is_not_proven_again(catalog: Callable[..., Path], proofs: list[object]) -> None:
+    folder = catalog()
+    first = Proof(folder).catalog()
+    assert len(proofs) == 1
+    assert Proof(folder).catalog().digest == first.digest
+    assert len(proofs) == 1
+
+
+def test_one_character_more_is_proven(catalog: Callable[..., Path], proofs: list[object]) -> None:
+    folder = catalog()
+    runbooks = folder / "runbooks.yml"
+    runbooks.write_text("version: 1\nrunbooks: []\n")
+    Proof(folder).catalog()
+    runbooks.write_text("version: 1\nrunbooks: []\n# a remark\n")
+    Proof(folder).catalog()
+    assert len(proofs) == 2
+    # A duplicate key changes nothing of what the catalog says, and is an error all the same.
+    runbooks.write_text("version: 1\nrunbooks: []\nrunbooks: []\n")
+    with pytest.raises(CatalogError, match="runbooks"):
+        Proof(folder).catalog()
+    with pytest.raises(CatalogError, match="runbooks"):
+        Proof(folder).catalog()
+
+
+def test_other_software_proves_again(
+    catalog: Callable[..., Path], proofs: list[object], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = catalog()
+    Proof(folder).catalog()
+    (tmp_path / "site-packages" / "other-2.0.dist-info").mkdir(parents=True)
+    monkeypatch.syspath_prepend(str(tmp_path / "site-packages"))
+    Proof(folder).catalog()
+    assert len(proofs) == 2
+
+
+@pytest.mark.parametrize("what", ["folder", "file"])
+def test_what_others_could_have_written_counts_for_nothing(
+    catalog: Callable[..., Path], proofs: list[object], what: str
+) -> None:
+    folder = catalog()
+    Proof(folder).catalog()
+    place = Path(os.environ["CACHE_DIRECTORY"]) / "proven"
+    for one in [place] if what == "folder" else place.iterdir():
+        one.chmod(0o777)
+    Proof(folder).catalog()
+    assert len(proofs) == 2

@@ -133,6 +133,21 @@ def test_a_broken_catalog_does_not_start(catalog: Callable[..., Path]) -> None:
         assert "Traceback" not in said
 
 
+def test_a_missing_secret_stops_the_start_with_its_name(catalog: Callable[..., Path], supervisor: Supervisord) -> None:
+    settings = {"url": supervisor.url, "password": "${env:UICI_TEST_NOWHERE}"}
+    done = subprocess.run(
+        [sys.executable, "-m", "uici", "serve", "--config", str(catalog(environment={"settings": settings}))],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "UICI_TEST_NOWHERE" in done.stderr
+    assert "local" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_reload_that_does_not_pass_keeps_the_last_good_one(catalog: Callable[..., Path]) -> None:
     folder = catalog()
     with process(folder) as one:

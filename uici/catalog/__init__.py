@@ -4,7 +4,7 @@
 engine asks; ``expressions`` is CEL at run time.
 """
 
-from uici.catalog.loader import Catalog, UniversalConfigLoader
+from uici.catalog.loader import Catalog, UniversalConfigLoader, require_secrets
 from uici.catalog.problem import CatalogError, ParametersError, Problem, did_you_mean
 from uici.catalog.registry import OperationRegistry
 from uici.catalog.secrets import references, secrets
@@ -20,5 +20,6 @@ __all__ = [
     "UniversalConfigLoader",
     "did_you_mean",
     "references",
+    "require_secrets",
     "secrets",
 ]

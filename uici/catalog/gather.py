@@ -6,6 +6,7 @@ first, and those without a name add up. A translation is an entry for each diale
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
@@ -58,6 +59,14 @@ class Gathered:
     runbooks: list[Entry] = field(default_factory=list)
     policies: dict[str, list[Entry]] = field(default_factory=lambda: {name: [] for name in _POLICIES})
     replaced: list[str] = field(default_factory=list)
+
+    @property
+    def texts(self) -> str:
+        """A digest of every file's name and text, comments and all: what exactly was read."""
+        digest = hashlib.sha256()
+        for one in self.documents:
+            digest.update(f"{one.file}\0{one.text}\0".encode())
+        return digest.hexdigest()
 
     @property
     def unreadable(self) -> bool:

@@ -17,6 +17,7 @@ import orjson
 from uici.catalog.gather import Entry, Gathered, gather
 from uici.catalog.problem import CatalogError, Problem
 from uici.catalog.registry import OperationRegistry
+from uici.catalog.secrets import secrets
 from uici.catalog.translator import CommandTranslator
 from uici.model import ConfigurationError, Environment, Operation, Platform, Policies, Runbook, Translation
 
@@ -83,10 +84,14 @@ class UniversalConfigLoader:
 
     def prove(self) -> Catalog:
         """As ``load``, for a process that ends soon: it keeps the memory that the check needed."""
+        return build(self.proven())
+
+    def proven(self) -> Gathered:
+        """What was read and holds; raises CatalogError with all problems."""
         gathered, problems = self._checked(used_only=True)
         if any(problem.severity == "error" for problem in problems):
             raise CatalogError(problems)
-        return build(gathered)
+        return gathered
 
     def _checked(self, *, used_only: bool) -> tuple[Gathered, list[Problem]]:
         from uici.catalog.check import check
@@ -96,6 +101,15 @@ class UniversalConfigLoader:
             check(gathered, used_only=used_only)
         self.replaced = tuple(gathered.replaced)
         return gathered, gathered.found()
+
+
+def require_secrets(catalog: Catalog) -> None:
+    """Raises ConfigurationError that names a secret of an environment that is missing: a start must not find out later."""
+    for name, environment in catalog.environments.items():
+        try:
+            secrets(environment.settings)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"environments.yml: {name}: {error}") from error
 
 
 def build(gathered: Gathered) -> Catalog:

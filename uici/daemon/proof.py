@@ -14,6 +14,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
+from uici.daemon import remembered
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -26,12 +28,16 @@ _PROGRAM = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from uici.d
 
 
 class Proof:
-    """A check that has begun; ``catalog`` waits for its verdict."""
+    """A check that has begun; ``catalog`` waits for its verdict.
+
+    What passed before, text for text and with the same software, is not checked again (``remembered``).
+    """
 
     def __init__(self, path: str | os.PathLike[str] | None) -> None:
         """``path``: of the folder; None: the one that ``UniversalConfigLoader.find`` finds."""
         self._path = path
-        self._process = _begun(path)
+        # Where nothing is remembered the check begins before anything else is imported.
+        self._process = None if remembered.any_proof() else _begun(path)
 
     def catalog(self) -> Catalog:
         """Raises CatalogError with every problem, or ConfigurationError. Blocks."""
@@ -42,25 +48,32 @@ class Proof:
             loader = UniversalConfigLoader.find(self._path)
             for _ in range(_TRIES):
                 # Built while the other process proves; it counts only once that has proven the very same.
-                catalog = _built(loader.path)
-                _import_executors(catalog)
-                digest = self._digest(loader.path)
-                if catalog is None or catalog.digest != digest:
-                    catalog = _built(loader.path)
-                if catalog is not None and catalog.digest == digest:
+                catalog, texts = _built(loader.path)
+                name = remembered.name_of(texts, ("uici", *_import_executors(catalog)))
+                if catalog is not None and self._process is None and remembered.known(name):
+                    return catalog
+                if self._process is None:
+                    self._process = _begun(self._path)
+                proven = self._proven(self._process, loader.path)
+                if catalog is None or texts != proven:
+                    catalog, texts = _built(loader.path)
+                    name = remembered.name_of(texts, ("uici", *_import_executors(catalog)))
+                if catalog is not None and texts == proven:
+                    remembered.remember(name)
                     return catalog
                 # Somebody writes just now: what was proven is not what is there.
-                self._process = _begun(self._path)
+                self._process = None
         finally:
             self.end()
         raise ConfigurationError(f"{loader.path}: it changes while it is read; try again when its files are written")
 
-    def _digest(self, path: Path) -> str:
+    def _proven(self, process: subprocess.Popen[bytes], path: Path) -> str:
+        """The digest of the texts that passed."""
         from uici.catalog import CatalogError, Problem
         from uici.model import ConfigurationError
 
         try:
-            text, trouble = self._process.communicate(timeout=_SECONDS)
+            text, trouble = process.communicate(timeout=_SECONDS)
         except subprocess.TimeoutExpired:
             self.end()
             raise ConfigurationError(f"{path}: the check did not end within {_SECONDS:g} s") from None
@@ -69,40 +82,46 @@ class Proof:
         except ValueError:
             last = trouble.decode("utf-8", "replace").strip().splitlines()[-1:] or ["no word"]
             raise ConfigurationError(
-                f"{path}: the check ended with status {self._process.returncode} and without a verdict: {last[0]}"
+                f"{path}: the check ended with status {process.returncode} and without a verdict: {last[0]}"
             ) from None
         if "problems" in said:
             raise CatalogError([Problem(**one) for one in said["problems"]])
         if "error" in said:
             raise ConfigurationError(said["error"])
-        return str(said["digest"])
+        return str(said["texts"])
 
     def end(self) -> None:
         """Ends a check that nobody waits for any more."""
+        if self._process is None:
+            return
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
         self._process.communicate()
 
 
-def _built(path: Path) -> Catalog | None:
-    """None: it cannot be, and the proof says why."""
+def _built(path: Path) -> tuple[Catalog | None, str]:
+    """With the digest of the texts that it was built of. None: it cannot be, and the proof says why."""
     from uici.catalog.gather import gather
     from uici.catalog.loader import build
 
     try:
-        return build(gather(path))
+        gathered = gather(path)
+        return build(gathered), gathered.texts
     except Exception:  # noqa: BLE001 - nothing was checked yet, so anything may be wrong with it
-        return None
+        return None, ""
 
 
-def _import_executors(catalog: Catalog | None) -> None:
-    """Those that an environment will need, while there is nothing to do but wait; what fails, fails again when it is used."""
+def _import_executors(catalog: Catalog | None) -> list[str]:
+    """Their modules: those that an environment will need, while there is nothing to do but wait. What fails, fails again
+    when it is used."""
     from uici.executor import load
     from uici.model import ConfigurationError
 
+    modules = []
     for environment in catalog.environments.values() if catalog is not None else ():
         with contextlib.suppress(ConfigurationError):
-            load(environment.executor)
+            modules.append(load(environment.executor).__module__)
+    return modules
 
 
 def _begun(path: str | os.PathLike[str] | None) -> subprocess.Popen[bytes]:
@@ -115,16 +134,19 @@ def _begun(path: str | os.PathLike[str] | None) -> subprocess.Popen[bytes]:
 
 
 def prove(path: str | None) -> None:
-    """In the process of its own: prints the proven catalog's digest, or why there is none."""
+    """In the process of its own: prints the digest of the texts that passed, or why there is none."""
     gc.disable()  # it is over in a moment; collecting takes a seventh of that
     import dataclasses
 
     from uici.catalog import CatalogError, UniversalConfigLoader
+    from uici.catalog.loader import build
     from uici.model import ConfigurationError
 
     said: dict[str, Any]
     try:
-        said = {"digest": UniversalConfigLoader.find(path).prove().digest}
+        proven = UniversalConfigLoader.find(path).proven()
+        build(proven)  # what cannot be built says why here
+        said = {"texts": proven.texts}
     except CatalogError as error:
         said = {"problems": [dataclasses.asdict(one) for one in error.problems]}
     except ConfigurationError as error:

@@ -19,7 +19,7 @@ import orjson
 from aiohttp import web
 
 from uici import __version__
-from uici.catalog import Catalog, CatalogError, UniversalConfigLoader, secrets
+from uici.catalog import Catalog, CatalogError, UniversalConfigLoader, require_secrets, secrets
 from uici.daemon import openapi, tokens
 from uici.daemon.counts import Counts
 from uici.daemon.local import bind, socket_of
@@ -91,6 +91,7 @@ class Serving:
     async def run(self) -> None:
         """Until ``stop``. Raises UICIError where it cannot start, with everything taken back."""
         catalog = await asyncio.to_thread((self._proof or Proof(self._loader.path)).catalog)
+        require_secrets(catalog)
         platform, known = catalog.platform, tokens_of(catalog.platform)
         escalate_to = [str(one) for one in secrets(list(platform.escalate_to))]
         host, port = listen_of(platform, known, self._listen)
@@ -276,6 +277,7 @@ class Serving:
         async with self._reloading:
             try:
                 catalog = await asyncio.to_thread(Proof(self._loader.path).catalog)
+                require_secrets(catalog)
                 known = tokens_of(catalog.platform)
                 escalate_to = [str(one) for one in secrets(list(catalog.platform.escalate_to))]
                 listen_of(catalog.platform, known, self._listen)
