@@ -346,9 +346,19 @@ async def _settle(
     async def evidence() -> bool:
         if part in ("revert", "cancel"):
             raise in_doubt("what shows that a change took effect does not show that it was taken back")
+        if part == "confirm":
+            raise in_doubt("what shows that a change took effect does not show that it was cleared up after")
         if operation is None or operation.took_effect is None or operation.before is None or not execution.has_before:
             raise in_doubt("there is no evidence to settle it by (`before` and `took_effect`)")
-        answer = await ask(core, execution, operation.before.operation, operation.before.parameters, steps.roots)
+        asked, template = operation.before.operation, operation.before.parameters
+        try:
+            answer = await ask(core, execution, asked, template, steps.roots)
+        except EndedError as ended:
+            # Cut off between two renames, nothing bears the name. What bore it is still known, and `revert` is given back.
+            reverts = execution.command is not None and execution.command.translation.revert
+            if ended.reason is not Reason.UNKNOWN_TARGET or not reverts or execution.target is None:
+                raise
+            answer = await ask(core, execution, asked, template, steps.roots, known_target=execution.target)
         roots = {**steps.roots, "before": execution.before, "answer": answer}
         return condition(operation.took_effect, roots)
 
@@ -361,6 +371,7 @@ async def _settle(
     if verdict is Settled.HAPPENED:
         return None
     if verdict is Settled.NOT_HAPPENED:
+        execution.begun = True
         if operation is None or not operation.idempotent or doubt.redacted:
             raise failed(
                 Reason.EXECUTOR,

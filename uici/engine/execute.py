@@ -334,7 +334,9 @@ async def _failed(
 ) -> Result:
     """A call failed, was refused, or is in doubt: what was changed before it is undone, but never in doubt."""
     ended = error if isinstance(error, EndedError) else failed(Reason.UNREACHABLE, str(error))
-    if ended.status is Status.IN_DOUBT or execution.applied == 0 or execution.dry_run:
+    # A `revert` looks for itself at how far it came; an `undo` is for what certainly was changed.
+    nothing = execution.applied == 0 and not (execution.begun and command.translation.revert)
+    if ended.status is Status.IN_DOUBT or nothing or execution.dry_run:
         raise ended
     if ended.reason in (Reason.CANCELLED, Reason.TIMEOUT) and command.translation.cancel:
         execution.calls_until = core.clock() + command.operation.timeout

@@ -91,6 +91,7 @@ class Execution:
     changed it. ``offered``, ``skipped``, ``empty``: changing steps let in by ``when``, left out by ``unless``, or with
     nothing to repeat over. ``left`` and ``left_target``: how the change left its target. ``taking``: healthy replicas that
     it takes of each owner. ``cancelled``: set by whoever cancels it. ``failures``: of an ``each`` that goes on after them.
+    ``begun``: a call of it was in doubt and the effect of the whole is not there, which says nothing of that call alone.
     ``touched``: keys of what the last change touched. ``items``: what each ``each`` repeats over; ``told``: recorded
     answers that the journal has already. ``redact`` hides what must not be shown.
     """
@@ -127,6 +128,7 @@ class Execution:
     empty: bool = False
     changes: int = 0
     applied: int = 0
+    begun: bool = False
     left: Any = None
     left_target: Resource | None = None
     left_unknown: bool = False

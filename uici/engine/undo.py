@@ -125,7 +125,23 @@ async def _revert(core: Core, execution: Execution, command: Command, steps: Ste
             "request": execution.id,
             "message": str(error),
         }
+    gone = await _gone(execution, command, steps)
+    if gone is not None:
+        return {"status": "failed", "reason": Reason.UNKNOWN_TARGET.value, "request": execution.id, "message": gone}
     return {"status": "done", "reason": None, "request": execution.id, "message": "reverted"}
+
+
+async def _gone(execution: Execution, command: Command, steps: Steps) -> str | None:
+    """A `revert` that found nothing to put back has failed, however well its calls went."""
+    if execution.target is None or execution.place is None:
+        return None
+    try:
+        await target_of(execution.place, command.operation, command.parameters, listed=steps.roots["inventory"])
+    except EndedError as ended:
+        return f"after it nothing is there to be its target: {ended}"
+    except UnreachableError as error:
+        return f"whether its target is there again cannot be told: {error}"
+    return None
 
 
 async def _child(core: Core, execution: Execution, command: Command, steps: Steps, walk: Walk) -> dict[str, Any]:
