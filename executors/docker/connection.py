@@ -25,7 +25,7 @@ from docker.transport.unixconn import UnixHTTPConnectionPool
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from uici.executor import Outcome, Rejected, Unknown
+from uici.executor import Outcome, Rejected, Unknown, without_login
 from uici.model import Call, UnreachableError
 
 SAFE = frozenset({"GET", "HEAD"})
@@ -316,7 +316,7 @@ def _refused(status: int) -> bool:
     return 400 <= status < 500 and status not in NOT_THE_ENGINES
 
 
-def outcome(error: Exception, exchange: Exchange, call: Call, *, observe: bool) -> Outcome:
+def outcome(error: Exception, exchange: Exchange, call: Call, base_url: str, *, observe: bool) -> Outcome:
     """What an exception of the SDK proves."""
     path = call.path
     in_two_steps = path in IN_TWO_STEPS and ("remove" not in path or bool(call.arguments.get("force")))
@@ -334,8 +334,9 @@ def outcome(error: Exception, exchange: Exchange, call: Call, *, observe: bool) 
         return Unknown(message=f"Docker answered {status} to {path}: {said}; it may have been done in part")
     if isinstance(error, requests.exceptions.RequestException | urllib3.exceptions.HTTPError | OSError):
         if observe or not (exchange.changed or exchange.sending):
-            return Rejected(errors=_names(error), message=unreachable(error), reason="unreachable")
-        return Unknown(message=f"no answer to {path}: {_short(error)}; it may have been done")
+            return Rejected(errors=_names(error), message=unreachable(error, base_url), reason="unreachable")
+        where = without_login(base_url)
+        return Unknown(message=f"no answer to {path} from {where}: {_short(error)}; it may have been done")
     if isinstance(error, docker.errors.DockerException | TypeError | ValueError) and (
         observe or not (exchange.changed or exchange.sending)
     ):
@@ -350,18 +351,25 @@ def late(exchange: Exchange, path: str, *, observe: bool) -> Outcome:
     return Unknown(message=f"{path} was cut off at its deadline; it may have been done, or still be under way")
 
 
-def unreachable(error: Exception) -> str:
-    return f"the Docker engine does not answer: {_short(error)}; see that dockerd runs and that base_url is right"
+def unreachable(error: Exception, base_url: str) -> str:
+    where = without_login(base_url)
+    why = _short(error).replace(base_url, where)
+    return (
+        f"the Docker engine at {where} does not answer: {why}; see that dockerd runs there and that base_url is right"
+    )
 
 
 @contextlib.contextmanager
-def reading(seconds: float) -> Iterator[Exchange]:
+def reading(seconds: float, base_url: str) -> Iterator[Exchange]:
     """For the contract's own reads: what fails for want of an answer is an UnreachableError."""
     until = getattr(_local, "until", None)
     if until is not None:
         seconds = min(seconds, until - time.monotonic())
         if seconds <= 0:
-            raise UnreachableError(f"the Docker engine answers too slowly: a look took too long ({LOOK:g} s)")
+            where = without_login(base_url)
+            raise UnreachableError(
+                f"the Docker engine at {where} answers too slowly: a look took too long ({LOOK:g} s)"
+            )
     with exchanging(Exchange(seconds)) as exchange:
         try:
             yield exchange
@@ -372,9 +380,9 @@ def reading(seconds: float) -> Iterator[Exchange]:
             requests.exceptions.RequestException,
             urllib3.exceptions.HTTPError,
         ) as error:
-            raise UnreachableError(unreachable(error)) from error
+            raise UnreachableError(unreachable(error, base_url)) from error
         except OSError as error:
-            raise UnreachableError(unreachable(error)) from error
+            raise UnreachableError(unreachable(error, base_url)) from error
 
 
 def _names(error: Exception) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ from uici.executor import (
     StepToCheck,
     Target,
     Threads,
+    without_login,
 )
 from uici.model import Call, Environment, Pinned, Resource, Risk, UnreachableError
 from uici_executors.docker import answers, checks, follow, resources, risks, sdk, touches, words
@@ -204,7 +205,7 @@ class DockerExecutor:
 
     def permissions(self, calls: Sequence[Call]) -> list[Permission]:
         """Docker knows one right only: to talk to its socket."""
-        return [Permission(name=f"docker: access to {self._settings().get('base_url')}")]
+        return [Permission(name=f"docker: access to {without_login(str(self._settings().get('base_url')))}")]
 
     async def missing(self, permissions: Sequence[Permission]) -> list[Permission]:
         """All of them where the socket refuses this user; an engine that is down lacks no right."""
@@ -302,7 +303,7 @@ def _run(reads: Reads, call: Call, exchange: Exchange) -> Outcome:
         except UnreachableError as error:  # a reference could not be filled in, so nothing was sent
             return Rejected(errors=("UnreachableError",), message=str(error), reason="unreachable")
         except Exception as error:  # noqa: BLE001 - every exception has an outcome: whatever is not listed is unknown
-            return outcome(error, exchange, call, observe=observe)
+            return outcome(error, exchange, call, reads.base_url, observe=observe)
 
 
 def _ids_alone(arguments: Mapping[str, Any]) -> list[str] | None:

@@ -25,7 +25,7 @@ LONGEST = 3600.0
 _GONE = (docker.errors.DockerException, requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError)
 
 
-async def _followed(start: Callable[[], Iterable[Any]], seconds: float) -> AsyncIterator[Any]:
+async def _followed(start: Callable[[], Iterable[Any]], seconds: float, base_url: str) -> AsyncIterator[Any]:
     """What a blocking generator gives, item by item; raises UnreachableError when the engine goes away."""
     loop = asyncio.get_running_loop()
     queue: asyncio.Queue[Any] = asyncio.Queue()
@@ -57,7 +57,7 @@ async def _followed(start: Callable[[], Iterable[Any]], seconds: float) -> Async
             if isinstance(item, Exception):
                 if exchange.expired:
                     return
-                raise UnreachableError(unreachable(item)) from item
+                raise UnreachableError(unreachable(item, base_url)) from item
             yield item
     finally:
         timer.cancel()
@@ -76,7 +76,7 @@ async def lines(reads: Reads, call: Call) -> AsyncIterator[Line]:
         return chunks
 
     rest = b""
-    async for chunk in _followed(start, call.timeout):
+    async for chunk in _followed(start, call.timeout, reads.base_url):
         *whole, rest = (rest + chunk).split(b"\n")
         for one in whole:
             yield _line(one, name)
@@ -98,7 +98,7 @@ async def changes(reads: Reads, wanted: Sequence[Resource]) -> AsyncIterator[Cha
         events: Iterable[Any] = reads.client().api.events(decode=True, filters={"type": "container"})
         return events
 
-    async for event in _followed(start, LONGEST):
+    async for event in _followed(start, LONGEST, reads.base_url):
         actor = event.get("Actor") or {}
         attributes = actor.get("Attributes") or {}
         seen = resources.container(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from uici.executor import Settings
+from uici.executor import Settings, without_login
 from uici.model import UnreachableError
 from uici_executors.docker import resources
 from uici_executors.docker.connection import Client, reading
@@ -44,6 +44,8 @@ class Reads:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.base_url = str(settings["base_url"])
+        self._where = f"the Docker engine at {without_login(self.base_url)}"
         self._client: Client | None = None
         self._lock = threading.Lock()
         self._engine: tuple[str, float] | None = None
@@ -58,8 +60,14 @@ class Reads:
         if self._client is None:
             with self._lock:
                 if self._client is None:
-                    with reading(TIMEOUT):
-                        self._client = Client(self.settings, self.forget_engine)
+                    try:
+                        with reading(TIMEOUT, self.base_url):
+                            self._client = Client(self.settings, self.forget_engine)
+                    except ValueError:  # urllib's, which repeats what may be a password
+                        raise UnreachableError(
+                            f"{self._where} cannot be asked: its base_url is no address; write unix:///path or "
+                            "tcp://host:port"
+                        ) from None
         return self._client
 
     def close(self) -> None:
@@ -77,7 +85,7 @@ class Reads:
         if known is None or time.monotonic() - known[1] > ENGINE_AGE:
             info = self.get("/info")
             if not info or not info.get("ID"):
-                raise UnreachableError("the Docker engine does not tell its id (GET /info); is it starting?")
+                raise UnreachableError(f"{self._where} does not tell its id (GET /info); is it starting?")
             self.root_dir = str(info.get("DockerRootDir") or self.root_dir)
             known = self._engine = (str(info["ID"]), time.monotonic())
         return known[0]
@@ -85,17 +93,19 @@ class Reads:
     def get(self, path: str, **params: Any) -> Any:
         """One GET of the Engine API; None for what is not there, and for a name that Docker would give nothing."""
         client = self.client()
-        with reading(TIMEOUT):
+        with reading(TIMEOUT, self.base_url):
             status, body = client.read(path, params)
         if status in (301, 400, 404):
             return None
         if status >= 400:
             said = body[:500].decode("utf-8", "replace")
-            raise UnreachableError(f"the Docker engine refused GET {path}: {said}; see its log")
+            raise UnreachableError(f"{self._where} refused GET {path}: {said}; see its log")
         try:
             return json.loads(body)
         except ValueError as error:
-            raise UnreachableError(f"what answers GET {path} is no Docker engine: {error}") from error
+            raise UnreachableError(
+                f"{self._where} is none: its answer to GET {path} cannot be read: {error}"
+            ) from error
 
     # Objects
 

@@ -74,12 +74,12 @@ def look(line: Line, timeout: float) -> Snapshot:
         )
         for answer in answers:
             if isinstance(answer, dict) and "faultCode" in answer:
-                raise UnreachableError(f"the supervisord at {line.url} does not answer: {answer.get('faultString')}")
+                raise UnreachableError(f"the supervisord at {line.where} does not answer: {answer.get('faultString')}")
         identification, pid, found = answers
     except (NotSentError, BrokenError, RefusedError) as error:
         raise UnreachableError(str(error)) from error
     except xmlrpc.client.Fault as fault:
-        raise UnreachableError(f"the supervisord at {line.url} does not answer: {fault.faultString}") from fault
+        raise UnreachableError(f"the supervisord at {line.where} does not answer: {fault.faultString}") from fault
     local = _is_local(peer, pid)
     address = _address(line.url, peer, pid, local)
     return Snapshot(

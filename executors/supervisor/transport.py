@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from supervisor.xmlrpc import SupervisorTransport
 
+from uici.executor import without_login
 from uici.model import UICIError
 
 
@@ -102,7 +103,7 @@ class _Transport(SupervisorTransport):  # type: ignore[misc]
             connection.connect()
         except OSError as error:
             raise NotSentError(
-                f"no supervisord answers at {self._url}: {error}; is it running, and the url right?"
+                f"no supervisord answers at {without_login(self._url)}: {error}; is it running, and the url right?"
             ) from error
         self.peer = _peer(connection.sock)
         return connection
@@ -127,6 +128,11 @@ class Line:
     username: str | None = None
     password: str | None = None
 
+    @property
+    def where(self) -> str:
+        """Its address for people: a login that stands in it is not shown."""
+        return without_login(self.url)
+
     def call(self, method: str, *arguments: Any, timeout: float) -> tuple[Any, Peer]:
         """The method's answer, and who gave it. Blocks for at most ``timeout`` seconds without a byte.
 
@@ -139,21 +145,21 @@ class Line:
         except (NotSentError, xmlrpc.client.Fault):
             raise
         except xmlrpc.client.ProtocolError as error:
-            message = f"the supervisord at {self.url} answered HTTP {error.errcode} {error.errmsg}"
+            message = f"the supervisord at {self.where} answered HTTP {error.errcode} {error.errmsg}"
             if error.errcode == 401:
                 message += "; give username and password in the environment's settings"
             if 400 <= error.errcode < 500:
                 raise RefusedError(message, error.errcode) from None
             raise BrokenError(message) from None
         except TimeoutError:
-            raise BrokenError(f"the supervisord at {self.url} did not answer {method} within {timeout:g}s") from None
+            raise BrokenError(f"the supervisord at {self.where} did not answer {method} within {timeout:g}s") from None
         except (OSError, http.client.HTTPException) as error:
             raise BrokenError(
-                f"the connection to the supervisord at {self.url} broke during {method}: {error!r}"
+                f"the connection to the supervisord at {self.where} broke during {method}: {error!r}"
             ) from error
         except Exception as error:  # expat's own and others: nobody can read it
             raise BrokenError(
-                f"the answer of the supervisord at {self.url} to {method} cannot be read: {error!r}"
+                f"the answer of the supervisord at {self.where} to {method} cannot be read: {error!r}"
             ) from error
         finally:
             transport.close()

@@ -1,5 +1,6 @@
 """The contract of a plugin, and how plugins are found. No decision is taken here."""
 
+from uici.executor.address import without_login
 from uici.executor.blocking import Threads
 from uici.executor.contract import (
     Changed,
@@ -45,4 +46,5 @@ __all__ = [
     "Unknown",
     "load",
     "names",
+    "without_login",
 ]

@@ -83,7 +83,7 @@ async def test_a_follower_whose_reader_is_gone_before_it_asks(docker: Docker) ->
         events: Iterable[Any] = reads.client().api.events(decode=True)
         return events
 
-    waiting = asyncio.ensure_future(anext(_followed(start, 600)))
+    waiting = asyncio.ensure_future(anext(_followed(start, 600, reads.base_url)))
     assert await asyncio.to_thread(began.wait, 10)
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)

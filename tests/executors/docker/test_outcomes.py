@@ -107,13 +107,26 @@ async def test_a_call_of_several_requests_that_fails_half_way_is_unknown(docker:
 
 async def test_nobody_listens(docker: Docker) -> None:
     executor = await opened({"base_url": "unix:///nowhere/docker.sock"})
-    with pytest.raises(UnreachableError, match="does not answer"):
+    with pytest.raises(UnreachableError, match=r"at unix:///nowhere/docker\.sock does not answer"):
         await executor.locate(Target(kind="service", name="web"))
     outcome = await executor.run(call("containers.create", image="x"))
     assert isinstance(outcome, Rejected)
     assert outcome.reason == "unreachable"
     assert (await executor.health()).ok is False
     await executor.close()
+
+
+@pytest.mark.parametrize("url", ["tcp://anna:hunter2@127.0.0.1:9", "tcp://anna:hun/ter2@[::1]:nine"])
+async def test_a_login_in_the_address_is_not_shown(url: str) -> None:
+    executor = await opened({"base_url": url})
+    said = [(await executor.health()).message, executor.permissions([])[0].name]
+    outcome = await executor.run(call("containers.create", image="x"))
+    said.append(outcome.message if isinstance(outcome, Rejected) else repr(outcome))
+    await executor.close()
+    for one in said:
+        assert "tcp://" in one, "where that is"
+        assert "anna" not in one
+        assert "ter2" not in one
 
 
 async def test_a_dead_engine_and_its_return(private: Docker) -> None:
@@ -202,7 +215,7 @@ def test_what_an_answer_proves(status: int, proves: bool) -> None:
     response = requests.Response()
     response.status_code = status
     error = docker.errors.APIError("it says", response=response, explanation="it says")
-    found = outcome_of(error, Exchange(1), call("Container.stop"), observe=False)
+    found = outcome_of(error, Exchange(1), call("Container.stop"), "unix:///s", observe=False)
     assert isinstance(found, Rejected if proves else Unknown)
 
 

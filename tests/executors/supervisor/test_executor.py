@@ -64,6 +64,13 @@ async def test_a_target_is_found_by_its_exact_name_alone(place: Supervisord) -> 
         assert await ids("web", kind="volume") == []
 
 
+async def test_a_login_in_the_address_is_not_shown() -> None:
+    async with opened(f"http://anna:hunter2@127.0.0.1:{free_port()}") as executor:
+        said = (await executor.health()).message
+    assert "supervisord answers at http://127.0.0.1:" in said
+    assert "hunter2" not in said
+
+
 async def test_a_resource_has_its_group_its_names_and_the_inventorys_labels(place: Supervisord) -> None:
     inventory = {"services": {"web": {"labels": {"role": "front"}}}}
     async with opened(place.url, inventory=inventory) as executor:
