@@ -163,7 +163,9 @@ def _renamed(view: View, attrs: Attrs, name: str) -> list[Touch]:
         if end.get("NetworkID"):
             reach.aliases({"Id": end["NetworkID"]}, [name], but=attrs["Id"])
     other = view.find(name)
-    return [*([view.touch(other)] if other else ()), _named(view, name, {}), *reach.touches]
+    # Its own project's, so that it stays in its namespace; not its whole labels: what locks that name is its name.
+    project = {key: one for key, one in resources.labels_of(attrs).items() if key == resources.PROJECT}
+    return [*([view.touch(other)] if other else ()), _named(view, name, project), *reach.touches]
 
 
 def _starves(reads: Reads, attrs: Attrs, arguments: Mapping[str, Any]) -> bool:

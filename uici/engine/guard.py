@@ -15,6 +15,10 @@ from uici.model import Environment, Operation, Origin, Pinned, Policies, Reason,
 
 Refusal = tuple[Reason, str]
 
+#: Kinds that are in a namespace or outside of every one. Others (a network, an image, a path of the host) may belong to
+#: all of them, and what they are used by is touched under its own name.
+_NAMESPACED = frozenset({"container", "compose_service", "process", "service"})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
@@ -105,10 +109,13 @@ def _protected(pinned: Pinned, around: Surroundings) -> Refusal | None:
 def _namespaces(pinned: Pinned, around: Surroundings) -> Refusal | None:
     for touch in pinned.touches:
         one = touch.resource
-        if one.namespace is not None and not around.environment.admits(one.namespace):
+        if one.namespace is None and one.kind not in _NAMESPACED:
+            continue
+        if not around.environment.admits(one.namespace):
+            where = f"in {one.namespace}" if one.namespace is not None else "in no namespace"
             return (
                 Reason.UNKNOWN_TARGET,
-                f"{pinned.call.path} would touch {one.kind} {one.name} in {one.namespace}, outside the namespaces of "
+                f"{pinned.call.path} would touch {one.kind} {one.name} {where}, outside the namespaces of "
                 f"{around.environment.name}",
             )
     return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import io
 import os
 import shutil
@@ -20,7 +21,7 @@ from uici.catalog import Catalog, UniversalConfigLoader
 from uici.engine import UniversalInfrastructureInterface
 from uici.executor import Facts
 from uici.journal import open_journal
-from uici.model import Origin, Reason, Request, Result, Status, Verification
+from uici.model import Environment, Origin, Reason, Request, Result, Status, Verification
 
 pytestmark = pytest.mark.engine("docker")
 
@@ -250,6 +251,20 @@ async def test_a_compose_service_is_deployed_with_all_its_containers(docker: Doc
     assert names(docker) == {"shop-cart-1": "running", "shop-cart-2": "running"}
     status = (await place.do("service_status", service="cart")).answer
     assert (status["image"], status["replicas"], status["ready"]) == (NEXT, 2, 2)
+
+
+async def test_a_compose_service_is_deployed_where_its_project_is_the_only_namespace(
+    docker: Docker, place: Place, catalog: Catalog
+) -> None:
+    docker.run("shop-cart-1", labels=compose("cart"), network=docker.network("shop").name)
+    docker.run("cron")
+    environment = Environment.parse("docker", {**catalog.environments["docker"].definition, "namespaces": ["shop"]})
+    await place.interface.replace(dataclasses.replace(catalog, environments={"docker": environment}))
+    result = await place.do("deploy_service", service="cart", image=tagged(docker))
+    assert result.status is Status.DONE, result.message
+    assert names(docker) == {"shop-cart-1": "running", "cron": "running"}
+    result = await place.do("restart_service", service="cron")
+    assert (result.status, result.reason) == (Status.REFUSED, Reason.UNKNOWN_TARGET), result.message
 
 
 @pytest.mark.parametrize(
