@@ -226,3 +226,23 @@ def test_what_cannot_be_json_is_no_value() -> None:
             evaluate(cel, {})
     assert expressions.is_list({"each": "${x}", "item": 1})
     assert not expressions.is_list({"each": "${x}", "item": 1, "other": 2})
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("$target.id", "target.id"),
+        ("{{ target.id }}", "target.id"),
+        ("{{service}}", "service"),
+        ("{{ target.names[0] }}", "target.names[0]"),
+        ("$HOME", None),
+        ("{{.Names}}", None),
+        ("{{range .}}", None),
+        ("it costs $target", None),
+        ("{{}}", None),
+        ("$", None),
+        ("", None),
+    ],
+)
+def test_what_others_would_write(text: str, meant: str | None) -> None:
+    assert templates.as_elsewhere(text, {"target", "parameters"}) == meant

@@ -91,6 +91,10 @@ class Shapes:
             say("expression-syntax", short(said), at=at)
             return {}
         if not any(isinstance(part, templates.Part) for part in found):
+            meant = templates.as_elsewhere(template, roots)
+            if meant is not None:
+                message = f"{short(template, 60)!r} is no expression here, but this very text"
+                say("text-like-expression", message, f"write ${{{meant}}} for its value", at=at, severity="warning")
             return {"const": "".join(part for part in found if isinstance(part, str))}
         made: dict[str, Any] = {"type": "string"}
         for part in found:

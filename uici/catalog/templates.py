@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -14,6 +15,8 @@ from uici.model import ExpressionError
 _PATH = re.compile(r"\s*([A-Za-z_]\w*)((?:\.[A-Za-z_]\w*)*)\s*", re.ASCII)
 _OPENING = re.compile(r"\$\$\{|\$\{")
 _INSIDE = re.compile(r'[rR]?[bB]?[rR]?("""|\'\'\'|"|\')|//|[{}]')
+#: How others write what is ``${…}`` here.
+_ELSEWHERE = re.compile(r"\s*(?:\$(?P<shell>[A-Za-z_][\w.]*)|\{\{(?P<braces>[^{}]*)\}\})\s*", re.ASCII)
 _CONSTANTS = frozenset({"true", "false", "null", "in"})
 
 
@@ -65,6 +68,18 @@ def path(source: str) -> tuple[str, ...] | None:
         return None
     names = (found[1], *found[2].split(".")[1:])
     return None if _CONSTANTS.intersection(names) else names
+
+
+def as_elsewhere(template: str, roots: Container[str]) -> str | None:
+    """The expression that a text most likely means which is written as shells or other templates write theirs, whole and
+    alone (``$target.id``, ``{{ target.id }}``); None where it may well be a text (``$HOME``, ``{{.Names}}``)."""
+    found = _ELSEWHERE.fullmatch(template)
+    if found is None:
+        return None
+    source = (found["shell"] or found["braces"] or "").strip()
+    first = re.match(r"[A-Za-z_]\w*", source, re.ASCII)
+    meant = first is not None and first[0] in roots
+    return source if meant or (found["braces"] is not None and path(source)) else None
 
 
 def _end(template: str, at: int) -> int:
