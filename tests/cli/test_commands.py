@@ -16,6 +16,7 @@ import yaml
 from tests.cli.conftest import Uici
 from tests.daemon.place import alert, payload
 from tests.daemon.test_serve import process
+from tests.engine.rehearsal import PLUGIN, write_world
 from tests.engines.supervisord import Supervisord
 from uici.cli.run import _value
 
@@ -307,6 +308,22 @@ def test_doctor_finds_what_is_wrong(uici: Uici, catalog: Path) -> None:
     assert ill.returncode == 1
     problems = [one for one in json.loads(ill.stdout) if one["verdict"] == "problem"]
     assert any("NOT_SET_ANYWHERE" in one["message"] for one in problems)
+
+
+def test_doctor_says_where_every_change_would_be_refused(uici: Uici, tmp_path: Path) -> None:
+    world = tmp_path / "world.json"
+    places = {"environments": {"stage": {"executor": "rehearsal", "settings": {"world": str(world)}}}}
+    folder = tmp_path / "rehearsed"
+    folder.mkdir()
+    for name, data in {"environments": places, "operations": {}, "command_translations": {}}.items():
+        (folder / f"{name}.yml").write_text(json.dumps({"version": 1, **data}))
+    write_world(world, identity="unknown")
+    said = uici("doctor", "--config", str(folder), environ={"PYTHONPATH": PLUGIN})
+    (line,) = [line for line in said.stdout.splitlines() if "every change there is refused" in line]
+    assert line.startswith("warning  environment stage:")
+    assert "the rehearsal does not tell" in line
+    write_world(world)
+    assert "is refused" not in uici("doctor", "--config", str(folder), environ={"PYTHONPATH": PLUGIN}).stdout
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

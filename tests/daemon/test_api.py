@@ -32,6 +32,7 @@ async def test_environments_without_their_settings(door: Door) -> None:
     (one,) = said["environments"]
     assert (one["name"], one["default"], one["executor"], one["paused"]) == ("local", True, "supervisor", None)
     assert one["health"]["ok"] is True, one
+    assert one["unchangeable"] is None
     assert "settings" not in one
     assert (await door.get("/api/v1/environments/local"))[1]["name"] == "local"
 

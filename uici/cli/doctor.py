@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -128,6 +128,7 @@ def _daemon(config: str | None, server: str | None, catalog: Catalog | None) -> 
         return
     try:
         status = client.get("api/v1/status")
+        listed = client.get("api/v1/environments")["environments"]
     except DaemonError as error:
         yield Finding("daemon", "problem", str(error))
         return
@@ -136,6 +137,7 @@ def _daemon(config: str | None, server: str | None, catalog: Catalog | None) -> 
         yield Finding(f"daemon: {name}", "problem", message)
     for name, message in status["warnings"].items():
         yield Finding(f"daemon: {name}", "warning", message)
+    yield from _unchangeable(listed)
     if catalog is not None and catalog.digest != status["catalog"]["digest"]:
         yield Finding(
             "daemon: catalog", "warning", "the daemon runs with another one than is on disk; reload it: SIGHUP"
@@ -164,3 +166,15 @@ def _journal(catalog: Catalog) -> Iterator[Finding]:
         yield Finding(
             f"environment {one['name']}", "ok" if one["health"]["ok"] else "problem", one["health"]["message"] or "ok"
         )
+    yield from _unchangeable(listed)
+
+
+def _unchangeable(listed: Iterable[Mapping[str, Any]]) -> Iterator[Finding]:
+    """No problem by itself: whoever only looks at a place needs no more."""
+    for one in listed:
+        if one.get("unchangeable") is not None:
+            yield Finding(
+                f"environment {one['name']}",
+                "warning",
+                f"UICI cannot tell what of it is its own, so every change there is refused: {one['unchangeable']}",
+            )

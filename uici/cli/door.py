@@ -152,7 +152,7 @@ class Own:
         return next((one for one in self.operations() if one["name"] == name), None)
 
     def environments(self) -> list[JSON]:
-        from uici.daemon.words import environment_json
+        from uici.daemon.words import environment_json, unchangeable
 
         async def asked(infrastructure: UniversalInfrastructureInterface) -> list[JSON]:
             paused, health = await infrastructure.journal.paused(), await infrastructure.health()
@@ -160,6 +160,7 @@ class Own:
                 environment_json(self.catalog, environment)
                 | {
                     "paused": paused.get(name) or paused.get(None),
+                    "unchangeable": await unchangeable(infrastructure, name, health[name]),
                     "health": {"ok": health[name].ok, "message": health[name].message},
                 }
                 for name, environment in self.catalog.environments.items()

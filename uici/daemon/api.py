@@ -14,7 +14,7 @@ from uici.daemon.problem import ProblemError, unavailable, wrong_shape
 from uici.daemon.server import API_BODY, Daemon, answer, document, loads, read
 from uici.daemon.status import healths
 from uici.daemon.tokens import Caller
-from uici.daemon.words import entry_json, environment_json, operation_json
+from uici.daemon.words import entry_json, environment_json, operation_json, unchangeable
 from uici.engine.reopening import keys_of
 from uici.journal import KINDS
 from uici.model import (
@@ -68,6 +68,7 @@ async def _environment(daemon: Daemon, environment: Environment) -> dict[str, An
     paused = await daemon.journal.paused()
     return environment_json(daemon.catalog, environment) | {
         "paused": paused.get(environment.name) or paused.get(None),
+        "unchangeable": await unchangeable(daemon.infrastructure, environment.name, health),
         "health": {"ok": health.ok, "message": health.message}
         if health
         else {"ok": False, "message": "not opened yet"},

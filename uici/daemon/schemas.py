@@ -189,6 +189,7 @@ ENVIRONMENT = whole(
         "alerts": listed(TEXT),
         "operations": listed(TEXT),
         "paused": MAYBE_TEXT,
+        "unchangeable": MAYBE_TEXT,
         "health": named("Health"),
     }
 )

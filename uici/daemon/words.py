@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from uici.model.errors import ConfigurationError, UnreachableError
 from uici.model.times import rfc3339
 
 if TYPE_CHECKING:
     from uici.catalog import Catalog
+    from uici.engine import UniversalInfrastructureInterface
+    from uici.executor import Health
     from uici.journal import Entry
     from uici.model import Environment, Operation
 
@@ -48,6 +51,19 @@ def environment_json(catalog: Catalog, environment: Environment) -> dict[str, An
             name for name in catalog.operations if catalog.translator.translation(name, environment) is not None
         ],
     }
+
+
+async def unchangeable(
+    infrastructure: UniversalInfrastructureInterface, environment: str, health: Health | None
+) -> str | None:
+    """Why every change there would be refused as possibly UICI's own; None where it would not, or where nothing answers
+    anyway."""
+    if health is None or not health.ok:
+        return None
+    try:
+        return await infrastructure.why_unchangeable(environment)
+    except (UnreachableError, ConfigurationError):
+        return None
 
 
 def entry_json(entry: Entry) -> dict[str, Any]:

@@ -232,6 +232,12 @@ class UniversalInfrastructureInterface:
             return f"UICI is {resource.name} or needs it" + (f" ({identity.shows})" if identity.shows else "")
         return None
 
+    async def why_unchangeable(self, environment: str) -> str | None:
+        """Why every change there is refused: UICI cannot tell what of it is its own. None: it can tell. Raises as
+        ``locate`` does."""
+        identity = await self._core.environments.identity(await self._core.environments.get(environment))
+        return identity.unknown
+
     async def health(self) -> dict[str, Health]:
         return await self._core.environments.health()
 
