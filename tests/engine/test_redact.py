@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from uici.engine.redact import HIDDEN, Redactor
+from uici.model import Resource, Touch
 
 HIDES = [
     ("DB_PASSWORD=hunter22", f"DB_PASSWORD={HIDDEN}"),
@@ -42,6 +43,20 @@ def test_hidden(printed: Any, shown: Any) -> None:
 )
 def test_left_alone(plain: Any) -> None:
     assert Redactor(["s3cr3t-value!"]).data(plain) is plain
+
+
+def test_what_a_resource_is_called_is_kept_and_its_labels_are_hidden() -> None:
+    one = Resource(
+        engine="e", kind="container", id="postgres", name="postgres", names=("postgres",), owner="name/postgres",
+        labels={"tier": "postgres", "token": "x"},
+    )  # fmt: skip
+    redactor = Redactor(["postgres"])
+    touch = Touch(resource=one, desired=1).to_json()
+    shown = redactor.data({"touches": [touch], "line": "postgres"})
+    assert shown["line"] == HIDDEN
+    assert shown["touches"][0] == {**touch, "resource": {**one.to_json(), "labels": {"tier": HIDDEN, "token": HIDDEN}}}
+    plain = one.to_json() | {"labels": {}}
+    assert redactor.data(plain) is plain
 
 
 @given(st.text(min_size=4), st.text(), st.text())

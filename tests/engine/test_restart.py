@@ -12,6 +12,7 @@ from uici_rehearsal import RehearsalExecutor
 from tests.engine.rehearsal import rehearsing, write_world
 from tests.engine.test_execute import short
 from tests.engine.test_journal_fails import FullDisk
+from uici.engine.recover import recovered
 from uici.executor import Outcome
 from uici.model import Call, JournalError, Status
 
@@ -131,3 +132,31 @@ async def test_an_each_whose_list_held_secrets_is_for_a_person(folder: Path) -> 
         assert result is not None
         assert result.status is Status.IN_DOUBT
         assert rehearsal.effects == ["Service.remove a"], "nothing more is removed"
+
+
+@pytest.mark.parametrize("secret", ["web", "name/web", "rehearsal", "id-of-web"])
+async def test_what_a_restart_would_find_is_what_was_touched_whatever_a_secret_is(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, secret: str
+) -> None:
+    run, begun, goes_on = RehearsalExecutor.run, asyncio.Event(), asyncio.Event()
+
+    async def slow(self: RehearsalExecutor, call: Call) -> Outcome:
+        if call.path == "Service.restart":
+            begun.set()
+            await goes_on.wait()
+        return await run(self, call)
+
+    monkeypatch.setenv("REHEARSAL_PASSWORD", secret)
+    monkeypatch.setattr(RehearsalExecutor, "run", slow)
+    async with rehearsing(folder) as rehearsal:
+        (target,) = await rehearsal.infrastructure.locate("stage", "service", "web")
+        task = asyncio.create_task(rehearsal.run("restart_service", service="web"))
+        await begun.wait()
+        (unsettled,) = await rehearsal.journal.unsettled()
+        found = recovered(rehearsal.infrastructure._core, unsettled)
+        goes_on.set()
+        await task
+    assert found.target is not None
+    assert (found.target.key, found.touched) == (target.key, {target.key})
+    (doubt,) = found.recorded.values()
+    assert (doubt.engine, doubt.call.on) == (target.engine, target)

@@ -244,7 +244,8 @@ async def _act(
     }
     if (part, index) in execution.items and f"{part}.{index}" not in execution.told:
         intent["items"] = execution.told[f"{part}.{index}"] = execution.items[part, index]
-    clean = {**core.redact(execution, intent), "key": intent["key"]}  # by which brakes find it again
+    # By its key brakes find it again, and its engine must be the very same after a restart.
+    clean = {**core.redact(execution, intent), "key": intent["key"], "engine": engine}
     clean["redacted"] = clean["call"] != intent["call"]
     entries.append(Entry(kind="intent", data=clean, incident=execution.incident, request=execution.id, at=core.clock()))
     # Counted before anything else can come between: others see at once what this one takes.

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from typing import Any
+
+from uici.model import Resource
 
 HIDDEN = "[redacted]"
 
@@ -20,6 +23,9 @@ _ASSIGNMENT = re.compile(
     r"(?i)\b([a-z0-9_.-]*(?:password|passwd|passphrase|secret|token|api[-_]?key|access[-_]?key|private[-_]?key|credential))"
     r"(\s*[=:]\s*)(\"[^\"]*\"|'[^']*'|[^\s,;&\"']+)"
 )
+#: What a Resource is called is no secret, whatever else is the same text; and by its key locks, brakes and a restart find
+#: it again. Its labels are hidden like everything else.
+_RESOURCE = frozenset(field.name for field in fields(Resource))
 #: One of these is in every text that ``_ASSIGNMENT`` finds something in; asking for them first costs a tenth of it.
 _SIGNS = ("passw", "passphrase", "secret", "token", "key", "credential")
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[a-z0-9+/_.~=-]{8,}")
@@ -63,6 +69,9 @@ class Redactor:
         if isinstance(data, str):
             return self.text(data)
         if isinstance(data, dict):
+            if data.keys() == _RESOURCE:
+                labels = self.data(data["labels"])
+                return data if labels is data["labels"] else {**data, "labels": labels}
             clean = {
                 key: HIDDEN
                 if isinstance(value, str) and value and isinstance(key, str) and _NAME.search(key)
