@@ -83,6 +83,7 @@ engines:  ## Debian packages of the engines that the tests start (root)
 	echo "engines: these could not be installed:$$missing (apt's messages are above); the tests that need them will say so" >&2; exit 1
 
 bench: $(STAMP)  ## the figures of the README, each beside its floor or peer in the same run
+	@$(BIN)/python -m compileall -q uici executors infrastructure  # as an installed package is
 	@$(BIN)/python -m benchmarks
 
 reference: $(STAMP)  ## JSON Schemas and the generated pages of docs/reference
