@@ -13,7 +13,7 @@ import yaml
 
 import uici
 from tests.engines.process import free_port
-from tests.engines.supervisord import STAYS, supervisord
+from tests.engines.supervisord import STAYS, Supervisord, supervisord
 from uici.model import Origin, Request, Result
 
 pytestmark = pytest.mark.engine("supervisord")
@@ -54,7 +54,16 @@ async def infrastructure(tmp_path_factory: pytest.TempPathFactory) -> AsyncItera
     }
     with supervisord(programs, groups={"shop": "web,db"}) as one:
         async with uici.connect(catalog(tmp_path_factory.mktemp("catalog"), one.url)) as opened:
-            yield opened
+            yield one, opened
+
+
+def given(one: Supervisord, states: dict[str, str]) -> None:
+    """Puts programs into the states that a case begins with, past the executor."""
+    for name, state in states.items():
+        runs = one.info(name)["statename"] == "RUNNING"
+        if runs != (state == "running"):
+            one.call("supervisor.stopProcess" if runs else "supervisor.startProcess", name)
+        one.wait(name, *(["RUNNING"] if state == "running" else ["STOPPED", "EXITED"]))
 
 
 def changes(result: Result) -> list[dict[str, Any]]:
@@ -67,18 +76,20 @@ def changes(result: Result) -> list[dict[str, Any]]:
     ]
 
 
-# One supervisord, and the cases follow one another: a service that one of them stopped is stopped for the next.
+# One supervisord for all; a case that needs a program in a certain state says so (`given`).
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.xdist_group("supervisor-operations")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
 async def test_an_operation_of_the_starter(case: dict[str, Any], infrastructure: Any) -> None:
+    one, opened = infrastructure
+    given(one, case.get("given", {}))
     request = Request(
         operation=case["operation"],
         parameters=case["parameters"],
         environment="local",
         confirm=case.get("confirm", False),
     )
-    result = await infrastructure.execute(request, Origin("human", "anna"))
+    result = await opened.execute(request, Origin("human", "anna"))
     assert (result.status.value, result.reason and result.reason.value) == (case["status"], case.get("reason")), (
         result.message
     )
