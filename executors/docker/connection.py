@@ -238,6 +238,7 @@ class _API(docker.APIClient):
     def _read_from_socket(self, response: Any, stream: bool, tty: bool = True, demux: bool = False) -> Any:
         """What a command prints: all of it is read, the end is kept."""
         if stream or demux:
+            # docker-py's stubs leave this method of its own out.
             return super()._read_from_socket(response, stream, tty=tty, demux=demux)  # type: ignore[misc]
         try:
             return last(super()._read_from_socket(response, True, tty=tty))  # type: ignore[misc]

@@ -142,7 +142,7 @@ class _Look:
         if port is not None and (host in _LOOPBACK or _is_address(host)):
             for published in attrs.get("Ports") or ():
                 if published.get("PublicPort") == port and (
-                    host in _LOOPBACK or published.get("IP") in (host, "0.0.0.0", "::")  # noqa: S104
+                    host in _LOOPBACK or published.get("IP") in (host, "0.0.0.0", "::")  # noqa: S104 - compared
                 ):
                     return True
         return not _is_address(host) and host not in _LOOPBACK and self._called(attrs, host)

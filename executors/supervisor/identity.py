@@ -115,7 +115,7 @@ def _listening(address: str) -> list[tuple[int, int | None]]:
         for one in processes.listeners()
         if not one.address.startswith("/")
         and one.address.rpartition(":")[2] == port
-        and (one.address.rpartition(":")[0] in hosts or one.address.rpartition(":")[0] in ("0.0.0.0", "::"))  # noqa: S104
+        and (one.address.rpartition(":")[0] in hosts or one.address.rpartition(":")[0] in ("0.0.0.0", "::"))  # noqa: S104 - compared
         and hosts
     ]
 

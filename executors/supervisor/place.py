@@ -25,7 +25,7 @@ USUAL_SOCKETS = (
     "/run/supervisor.sock",
     "/var/run/supervisor.sock",
     "/run/supervisor/supervisor.sock",
-    "/tmp/supervisor.sock",  # noqa: S108
+    "/tmp/supervisor.sock",  # noqa: S108 - supervisord's own default, looked at and never made
 )
 _CALLS = ("supervisor.getIdentification", "supervisor.getPID", "supervisor.getAllProcessInfo")
 _ORDER = 10**6

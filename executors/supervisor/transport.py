@@ -82,7 +82,7 @@ class _UnixConnection(_Connection):
         self.sock = connection
 
 
-class _Transport(SupervisorTransport):  # type: ignore[misc]
+class _Transport(SupervisorTransport):  # type: ignore[misc] # supervisor has no types
     """Connects before it sends, so that a failure to connect is known to be one."""
 
     def __init__(self, url: str, username: str | None, password: str | None, timeout: float) -> None:

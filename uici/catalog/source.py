@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 from yaml import events
-from yaml.cyaml import CParser  # type: ignore[attr-defined]
+from yaml.cyaml import CParser  # type: ignore[attr-defined] # the stubs leave libyaml's parser out
 
 from uici.catalog.problem import Problem
 
