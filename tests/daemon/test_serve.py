@@ -72,6 +72,25 @@ def _post(url: str, data: Any) -> int:
         return int(response.status)
 
 
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_it_serves_the_same_on_either_loop(
+    loop: str, catalog: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if loop == "asyncio":
+        (tmp_path / "without").mkdir()
+        (tmp_path / "without" / "uvloop.py").write_text("raise ImportError")
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "without"), *sys.path]))
+    else:
+        pytest.importorskip("uvloop", reason="there is none for this platform")
+    with process(catalog()) as one:
+        listening = one.line("listening")
+        assert listening["loop"] == loop
+        one.line("ready")
+        assert _post(listening["address"], payload(alert(service="nobody"))) == 200
+        assert Client(Path(listening["socket"])).get("api/v1/status")["version"]
+        assert one.end() == 0
+
+
 def test_start_work_and_stop(catalog: Callable[..., Path], tmp_path: Path) -> None:
     with process(catalog()) as one:
         listening = one.line("listening")

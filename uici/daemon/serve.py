@@ -20,6 +20,7 @@ from aiohttp import web
 
 from uici import __version__
 from uici.catalog import Catalog, CatalogError, UniversalConfigLoader, require_secrets, secrets
+from uici.daemon import loop as loops
 from uici.daemon import openapi, tokens
 from uici.daemon.counts import Counts
 from uici.daemon.local import bind, socket_of
@@ -164,10 +165,15 @@ class Serving:
         with bind(local) as unix:
             stack.callback(local.unlink, missing_ok=True)
             for listening in (unix, tcp):
-                await web.SockSite(runner, listening, backlog=1024).start()
+                await loops.Listening(runner, listening, backlog=1024).start()
         with self._signals():
             self._log.info(
-                "listening", address=daemon.listens[0], socket=str(local), config=str(catalog.path), pid=os.getpid()
+                "listening",
+                address=daemon.listens[0],
+                socket=str(local),
+                config=str(catalog.path),
+                pid=os.getpid(),
+                loop=loops.name(asyncio.get_running_loop()),
             )
             for name, problem in warnings_of(daemon).items():
                 self._log.warning("warning", about=name, problem=problem)
@@ -341,7 +347,8 @@ def _tcp(host: str, port: int) -> socket.socket:
 
 def serve(loader: UniversalConfigLoader, *, listen: str | None = None, proof: Proof | None = None) -> None:
     """Runs the daemon until a signal ends it; raises UICIError where it cannot start."""
-    asyncio.run(Serving(loader, listen=listen, proof=proof).run())
+    with asyncio.Runner(loop_factory=loops.factory()) as runner:
+        runner.run(Serving(loader, listen=listen, proof=proof).run())
 
 
 __all__ = ["GRACE", "Serving", "listen_of", "serve", "tokens_of"]
