@@ -9,8 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from uici.catalog import CatalogError, UniversalConfigLoader
+from uici.cli.check import check
 from uici.daemon import proof
 from uici.daemon.proof import Proof
 from uici.model import ConfigurationError
@@ -132,4 +134,69 @@ def test_what_others_could_have_written_counts_for_nothing(
     for one in [place] if what == "folder" else place.iterdir():
         one.chmod(0o777)
     Proof(folder).catalog()
+    assert len(proofs) == 2
+
+
+def remembered_file() -> Path:
+    (one,) = (Path(os.environ["CACHE_DIRECTORY"]) / "proven").iterdir()
+    return one
+
+
+@pytest.mark.parametrize("harm", ["cut off", "changed", "a link"])
+def test_what_was_harmed_counts_for_nothing(
+    catalog: Callable[..., Path], proofs: list[object], harm: str, tmp_path: Path
+) -> None:
+    folder = catalog()
+    Proof(folder).catalog()
+    one = remembered_file()
+    if harm == "cut off":
+        one.write_bytes(one.read_bytes()[:-1])
+    elif harm == "changed":
+        one.write_bytes(one.read_bytes().replace(b'"risk":"change"', b'"risk":"observe"'))
+    else:
+        one.rename(tmp_path / "elsewhere")
+        one.symlink_to(tmp_path / "elsewhere")
+    Proof(folder).catalog()
+    assert len(proofs) == 2
+
+
+def test_a_file_more_is_proven(catalog: Callable[..., Path], proofs: list[object]) -> None:
+    folder = catalog()
+    Proof(folder).catalog()
+    (folder / "runbooks").mkdir(exist_ok=True)
+    (folder / "runbooks" / "more.yml").write_text("version: 1\nrunbooks: []\n")
+    Proof(folder).catalog()
+    assert len(proofs) == 2
+
+
+def test_what_a_check_passed_is_not_proven_again(catalog: Callable[..., Path], proofs: list[object]) -> None:
+    folder = catalog()
+    assert CliRunner().invoke(check, [str(folder)]).exit_code == 0
+    found = Proof(folder).catalog()
+    assert proofs == []
+    shutil.rmtree(os.environ["CACHE_DIRECTORY"])
+    assert Proof(folder).catalog().digest == found.digest
+    assert len(proofs) == 1
+
+
+def test_what_a_check_refused_is_not_remembered(catalog: Callable[..., Path], proofs: list[object]) -> None:
+    folder = catalog()
+    (folder / "runbooks.yml").write_text("version: 1\nrunbook: []\n")
+    assert CliRunner().invoke(check, [str(folder)], standalone_mode=False).return_value == 2
+    with pytest.raises(CatalogError):
+        Proof(folder).catalog()
+    assert len(proofs) == 1
+
+
+def test_the_same_words_in_another_folder_are_proven_there(
+    catalog: Callable[..., Path], proofs: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = catalog()
+    monkeypatch.chdir(folder.parent)
+    Proof(folder.name).catalog()
+    Proof(folder).catalog()  # the same folder by its whole path
+    assert len(proofs) == 1
+    shutil.copytree(folder, tmp_path / "there" / folder.name)
+    monkeypatch.chdir(tmp_path / "there")
+    assert Proof(folder.name).catalog().path == Path(folder.name)
     assert len(proofs) == 2

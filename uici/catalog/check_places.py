@@ -10,7 +10,7 @@ from uici.catalog.conformance import conform
 from uici.catalog.gather import Entry
 from uici.catalog.problem import did_you_mean
 from uici.catalog.scope import Scope
-from uici.catalog.secrets import references
+from uici.catalog.secret_references import references
 from uici.catalog.source import Trail
 from uici.executor import Executor, names
 from uici.model import Matcher

@@ -6,13 +6,13 @@ first, and those without a name add up. A translation is an entry for each diale
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+from uici.catalog import folder as folders
 from uici.catalog import schemas
 from uici.catalog.conformance import conform
 from uici.catalog.problem import Problem, did_you_mean
@@ -20,7 +20,6 @@ from uici.catalog.source import Document, Trail, read
 from uici.model import ConfigurationError
 
 GROUP = "uici.catalogs"
-SUFFIXES = (".yml", ".yaml")
 REQUIRED = ("environments", "operations", "command_translations")
 _POLICIES = ("protected", "blast_radius", "brakes", "rules")
 
@@ -50,6 +49,7 @@ class Gathered:
 
     path: Path
     documents: list[Document] = field(default_factory=list)
+    read: list[tuple[str, str, list[Document]]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     platform: dict[str, Entry] = field(default_factory=dict)
     default: Entry | None = None
@@ -61,12 +61,30 @@ class Gathered:
     replaced: list[str] = field(default_factory=list)
 
     @property
+    def sections(self) -> list[tuple[str, str]]:
+        """Each folder and section that was looked at, also where there was no file."""
+        return [(place, section) for place, section, _ in self.read]
+
+    @property
     def texts(self) -> str:
-        """A digest of every file's name and text, comments and all: what exactly was read."""
-        digest = hashlib.sha256()
-        for one in self.documents:
-            digest.update(f"{one.file}\0{one.text}\0".encode())
-        return digest.hexdigest()
+        """A digest of what exactly was read, comments and all: ``folder.digest`` of ``sections`` at that moment."""
+        return folders.digest_of(
+            (place, section, [(one.file, one.digest) for one in found]) for place, section, found in self.read
+        )
+
+    def definitions(self) -> dict[str, Any]:
+        """What the entries say, as plain data that ``built.build`` takes; of entries that were found right."""
+        return {
+            "platform": {name: entry.definition for name, entry in self.platform.items()},
+            "environments": {name: entry.definition for name, entry in self.environments.items()},
+            "operations": {name: entry.definition for name, entry in self.operations.items()},
+            "translations": {
+                name: {dialect: resolved(of, dialect) for dialect in of} for name, of in self.translations.items()
+            },
+            "runbooks": [entry.definition for entry in self.runbooks],
+            "policies": {name: [entry.definition for entry in entries] for name, entries in self.policies.items()},
+            "default": self.default.definition if self.default else None,
+        }
 
     @property
     def unreadable(self) -> bool:
@@ -83,6 +101,18 @@ class Gathered:
 class _File:
     document: Document
     source: str
+
+
+def resolved(of: Mapping[str, Entry], dialect: str) -> Any:
+    """A translation's definition with ``same_as`` followed; None where that leads in a circle or nowhere."""
+    seen: set[str] = set()
+    while dialect in of and dialect not in seen:
+        seen.add(dialect)
+        definition = of[dialect].definition
+        if not isinstance(definition, dict) or "same_as" not in definition:
+            return definition
+        dialect = definition["same_as"]
+    return None
 
 
 def gather(path: Path) -> Gathered:
@@ -129,14 +159,14 @@ def catalogs() -> dict[str, Path]:
 
 
 def _missing(path: Path, name: str) -> str:
-    others = [one.name for one in sorted(path.iterdir()) if one.suffix in SUFFIXES or one.is_dir()]
+    others = [one.name for one in sorted(path.iterdir()) if one.suffix in folders.SUFFIXES or one.is_dir()]
     close = did_you_mean(f"{name}.yml", others)
     return close if close.startswith("did") else "write it, with `version: 1` and `include: [starter]`"
 
 
 def _strangers(gathered: Gathered) -> None:
     for file in sorted(gathered.path.iterdir()):
-        if file.suffix in SUFFIXES and file.is_file() and file.stem not in schemas.FILES:
+        if file.suffix in folders.SUFFIXES and file.is_file() and file.stem not in schemas.FILES:
             hint = did_you_mean(file.stem, schemas.FILES)
             if file.stem == "agents":
                 hint = "this version plans with runbooks alone"
@@ -151,13 +181,13 @@ def _files(gathered: Gathered, folder: Path, name: str, source: str, seen: set[P
     if folder in seen:
         return
     seen.add(folder)
-    paths = [folder / f"{name}{suffix}" for suffix in SUFFIXES if (folder / f"{name}{suffix}").is_file()]
-    if (folder / name).is_dir():
-        paths += sorted(one for one in (folder / name).iterdir() if one.suffix in SUFFIXES and one.is_file())
+    found: list[Document] = []
+    gathered.read.append((str(folder), name, found))
     included: list[tuple[str, Path]] = []
-    for path in paths:
+    for path in folders.files(folder, name):
         document = read(path)
         gathered.documents.append(document)
+        found.append(document)
         if not document.readable:
             continue
         schema = schemas.schema(name)

@@ -6,6 +6,7 @@ that YAML versions read differently, documents too deep, too big, or more than o
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -43,13 +44,15 @@ class _Mark:
 
 @dataclass(slots=True)
 class Document:
-    """One file. ``data`` is plain; ``broken`` are the trails (keys and indexes) at which errors were found.
+    """One file. ``data`` is plain; ``broken`` are the trails (keys and indexes) at which errors were found; ``digest`` is
+    the SHA-256 of its bytes.
 
     ``readable`` is false where the text is no YAML at all or empty, so that what it would define is not known.
     """
 
     file: str
     text: str = ""
+    digest: str = ""
     data: Any = None
     readable: bool = True
     problems: list[Problem] = field(default_factory=list)
@@ -130,6 +133,7 @@ def read(path: Path, name: str | None = None) -> Document:
         return _unreadable(
             document, "unreadable-file", f"cannot be read: {error.strerror}", "check its name and rights"
         )
+    document.digest = hashlib.sha256(raw).hexdigest()
     if len(raw) > MOST_BYTES:
         return _unreadable(
             document,

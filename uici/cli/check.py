@@ -20,15 +20,17 @@ from uici.cli import options, told
 @options.config
 @options.as_json
 def check(path: str | None, form: str, config: str | None, as_json: bool) -> int:
-    """Prove a catalog: every problem at once, each with its place and its cure.
+    """Prove a catalog: every problem at once, each with its place and its cure. What passed is remembered, so that the
+    daemon's start need not prove it again.
 
     Exit status: 0 no errors, 2 errors.
     """
     from uici.catalog.report import exit_code, report
     from uici.cli import where
+    from uici.daemon import remembered
 
     loader = where.loader(path or config)
-    problems = loader.check()
+    problems = loader.check(lambda gathered: remembered.remember_passed(loader.path, gathered))
     text = report(problems, "json" if as_json else form, replaced=loader.replaced)
     if text:
         click.echo(text)

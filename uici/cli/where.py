@@ -44,7 +44,7 @@ def local_socket(config: str | None) -> Path | None:
 
 def journal_url(catalog: Path) -> str:
     """``journal.url`` of platform.yml (or of the folder ``platform``), read without checking anything else."""
-    from uici.catalog.secrets import secrets
+    from uici.catalog.secret_references import secrets
     from uici.catalog.source import read
 
     single, folder = catalog / "platform.yml", catalog / "platform"

@@ -12,14 +12,21 @@ import json
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+import threading
+from collections.abc import Iterable
+from typing import IO, TYPE_CHECKING, Any, cast
 
+import orjson
+
+from uici.catalog import folder
 from uici.daemon import remembered
+from uici.daemon.remembered import Proven
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from uici.catalog import Catalog
+    from uici.catalog.gather import Gathered
 
 _SECONDS = 120.0
 _TRIES = 3
@@ -35,50 +42,61 @@ class Proof:
 
     def __init__(self, path: str | os.PathLike[str] | None) -> None:
         """``path``: of the folder; None: the one that ``UniversalConfigLoader.find`` finds."""
-        self._path = path
-        # Where nothing is remembered the check begins before anything else is imported.
-        self._process = None if remembered.any_proof() else _begun(path)
+        self._path = folder.find(path)
+        self._known = remembered.recall(self._path) if self._path is not None else None
+        # Where nothing is remembered the check begins before anything heavy is imported.
+        self._process = None if self._known is not None or self._path is None else _begun(self._path)
 
     def catalog(self) -> Catalog:
         """Raises CatalogError with every problem, or ConfigurationError. Blocks."""
         from uici.catalog import UniversalConfigLoader
+        from uici.catalog.built import build
         from uici.model import ConfigurationError
 
+        path = UniversalConfigLoader.find(self._path).path
         try:
-            loader = UniversalConfigLoader.find(self._path)
             for _ in range(_TRIES):
-                # Built while the other process proves; it counts only once that has proven the very same.
-                catalog, texts = _built(loader.path)
-                name = remembered.name_of(texts, ("uici", *_import_executors(catalog)))
-                if catalog is not None and self._process is None and remembered.known(name):
+                proven = self._known
+                if proven is None:
+                    self._process = self._process or _begun(path)
+                    proven = self._proven(self._process, path)
+                _import_executors(one["executor"] for one in proven.definitions["environments"].values())
+                catalog = build(path, proven.definitions, tuple(proven.replaced))
+                if proven is self._known:
                     return catalog
-                if self._process is None:
-                    self._process = _begun(self._path)
-                proven = self._proven(self._process, loader.path)
-                if catalog is None or texts != proven:
-                    catalog, texts = _built(loader.path)
-                    name = remembered.name_of(texts, ("uici", *_import_executors(catalog)))
-                if catalog is not None and texts == proven:
-                    remembered.remember(name)
+                if proven.holds():
+                    remembered.remember(path, proven)
                     return catalog
                 # Somebody writes just now: what was proven is not what is there.
                 self._process = None
         finally:
             self.end()
-        raise ConfigurationError(f"{loader.path}: it changes while it is read; try again when its files are written")
+        raise ConfigurationError(f"{path}: it changes while it is read; try again when its files are written")
 
-    def _proven(self, process: subprocess.Popen[bytes], path: Path) -> str:
-        """The digest of the texts that passed."""
+    def _proven(self, process: subprocess.Popen[bytes], path: Path) -> Proven:
+        """What passed. The check says first which executors it will need: those are imported while it goes on."""
         from uici.catalog import CatalogError, Problem
         from uici.model import ConfigurationError
 
+        late = threading.Event()
+
+        def end() -> None:
+            late.set()
+            process.kill()
+
+        timer = threading.Timer(_SECONDS, end)
+        timer.start()
         try:
-            text, trouble = process.communicate(timeout=_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.end()
-            raise ConfigurationError(f"{path}: the check did not end within {_SECONDS:g} s") from None
+            line = cast("IO[bytes]", process.stdout).readline()
+            with contextlib.suppress(ValueError):
+                _import_executors(orjson.loads(line).get("executors", ()))
+            rest, trouble = process.communicate()
+        finally:
+            timer.cancel()
+        if late.is_set():
+            raise ConfigurationError(f"{path}: the check did not end within {_SECONDS:g} s")
         try:
-            said: dict[str, Any] = json.loads(text)
+            said: dict[str, Any] = orjson.loads(rest or line)
         except ValueError:
             last = trouble.decode("utf-8", "replace").strip().splitlines()[-1:] or ["no word"]
             raise ConfigurationError(
@@ -88,7 +106,9 @@ class Proof:
             raise CatalogError([Problem(**one) for one in said["problems"]])
         if "error" in said:
             raise ConfigurationError(said["error"])
-        return str(said["texts"])
+        if "proven" not in said:
+            raise ConfigurationError(f"{path}: the check ended with status {process.returncode} and without a verdict")
+        return Proven(**said["proven"])
 
     def end(self) -> None:
         """Ends a check that nobody waits for any more."""
@@ -99,29 +119,14 @@ class Proof:
         self._process.communicate()
 
 
-def _built(path: Path) -> tuple[Catalog | None, str]:
-    """With the digest of the texts that it was built of. None: it cannot be, and the proof says why."""
-    from uici.catalog.gather import gather
-    from uici.catalog.loader import build
-
-    try:
-        gathered = gather(path)
-        return build(gathered), gathered.texts
-    except Exception:  # noqa: BLE001 - nothing was checked yet, so anything may be wrong with it
-        return None, ""
-
-
-def _import_executors(catalog: Catalog | None) -> list[str]:
-    """Their modules: those that an environment will need, while there is nothing to do but wait. What fails, fails again
-    when it is used."""
+def _import_executors(names: Iterable[str]) -> None:
+    """Those that an environment will need, while there is nothing to do but wait. What fails, fails again when it is used."""
     from uici.executor import load
     from uici.model import ConfigurationError
 
-    modules = []
-    for environment in catalog.environments.values() if catalog is not None else ():
+    for name in names:
         with contextlib.suppress(ConfigurationError):
-            modules.append(load(environment.executor).__module__)
-    return modules
+            load(name)
 
 
 def _begun(path: str | os.PathLike[str] | None) -> subprocess.Popen[bytes]:
@@ -130,25 +135,40 @@ def _begun(path: str | os.PathLike[str] | None) -> subprocess.Popen[bytes]:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        bufsize=0,  # the first line is read alone, and nothing beyond it
     )
 
 
 def prove(path: str | None) -> None:
-    """In the process of its own: prints the digest of the texts that passed, or why there is none."""
+    """In the process of its own: prints a line with the names of the executors that it needs, then what passed, or why
+    nothing did."""
     gc.disable()  # it is over in a moment; collecting takes a seventh of that
     import dataclasses
 
     from uici.catalog import CatalogError, UniversalConfigLoader
-    from uici.catalog.loader import build
+    from uici.catalog.built import build
     from uici.model import ConfigurationError
 
     said: dict[str, Any]
     try:
-        proven = UniversalConfigLoader.find(path).proven()
-        build(proven)  # what cannot be built says why here
-        said = {"texts": proven.texts}
+        loader = UniversalConfigLoader.find(path)
+        gathered = loader.proven(_tell_executors)
+        proven = Proven.of(gathered)
+        build(loader.path, proven.definitions)  # what cannot be built says why here
+        said = {"proven": proven.to_json()}
     except CatalogError as error:
         said = {"problems": [dataclasses.asdict(one) for one in error.problems]}
     except ConfigurationError as error:
         said = {"error": str(error)}
-    sys.stdout.write(json.dumps(said))
+    _say(said)
+
+
+def _tell_executors(gathered: Gathered) -> None:
+    definitions = [one.definition for one in gathered.environments.values()]
+    named = (one.get("executor") for one in definitions if isinstance(one, dict))
+    _say({"executors": sorted({one for one in named if isinstance(one, str)})})
+
+
+def _say(said: dict[str, Any]) -> None:
+    sys.stdout.buffer.write(orjson.dumps(said, option=orjson.OPT_APPEND_NEWLINE))
+    sys.stdout.flush()
