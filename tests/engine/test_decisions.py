@@ -118,11 +118,19 @@ def test_guard(case: dict[str, Any]) -> None:
             desired=case.get("desired", 1),
             takes=case.get("takes", 1),
             managed_by=case.get("managed_by"),
+            spare=case.get("spare"),
         )
     ]
     for one in case.get("also", []):
         more = one if isinstance(one, dict) else {}
-        touches.append(Touch(resource=resource(one), desired=more.get("desired", 0), takes=more.get("takes", 0)))
+        touches.append(
+            Touch(
+                resource=resource(one),
+                desired=more.get("desired", 0),
+                takes=more.get("takes", 0),
+                spare=more.get("spare"),
+            )
+        )
     call = Call(on=target, path="Container.restart", arguments={}, risk=Risk(case.get("risk", "change")))
     kind, _, name = case.get("origin", "human:anna").partition(":")
     refusal = guard(

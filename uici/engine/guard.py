@@ -154,6 +154,13 @@ def _blast_radius(
         # A person's confirmed destroy is not measured on its own target, but on all else that it touches.
         if effective is Risk.DESTROY and origin.person and request.confirm and target is not None and key == target.key:
             continue
+        for touch in pinned.touches:
+            if touch.resource.key == key and touch.spare is not None and takes > touch.spare:
+                return (
+                    Reason.BLAST_RADIUS,
+                    f"{pinned.call.path} would make {takes} healthy of {desired} replicas of {name} unavailable at one "
+                    f"time; {touch.spare_by or 'its engine'} lets {touch.spare} go now",
+                )
         total = takes + around.taken.get(key, 0) + around.own.get(key, 0)
         for limit in around.policies.blast_radius:
             if effective < limit.min_risk:

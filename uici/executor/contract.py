@@ -107,6 +107,7 @@ class Facts:
     ``pids``: this daemon's process and its ancestors. ``containers``: full container ids found in cgroups and mounts.
     ``addresses``: ``host:port`` and unix paths it listens on, or needs (store, engines). ``paths``: journal,
     configuration, socket, program. ``names``: of ``depends_on`` in platform.yml: mappings of kind, name, id, environment.
+    ``pod``: of the Kubernetes Pod that it runs in: ``uid``, ``name``, ``namespace``, ``node``, ``service_account``.
     """
 
     machine_id: str = ""
@@ -120,6 +121,7 @@ class Facts:
     paths: tuple[str, ...] = ()
     names: tuple[Mapping[str, Any], ...] = ()
     environment_variables: Mapping[str, str] = field(default_factory=dict)
+    pod: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

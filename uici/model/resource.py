@@ -102,6 +102,8 @@ class Touch:
     ``healthy`` and ``desired`` count the replicas of its topmost owner; ``takes`` is how many *healthy* ones the call
     makes unavailable at one time (0 for one that is down already, or that is merely read or used).
     ``managed_by``: who else manages the fields that the call writes (``argo-cd``), or None.
+    ``spare``: how many healthy replicas the engine's own budget (``spare_by``: a PodDisruptionBudget) lets go now; None:
+    it has none, or enforces it itself when the call arrives (an eviction).
     """
 
     resource: Resource
@@ -109,6 +111,8 @@ class Touch:
     desired: int = 0
     takes: int = 0
     managed_by: str | None = None
+    spare: int | None = None
+    spare_by: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -117,6 +121,8 @@ class Touch:
             "desired": self.desired,
             "takes": self.takes,
             "managed_by": self.managed_by,
+            "spare": self.spare,
+            "spare_by": self.spare_by,
         }
 
     @classmethod
