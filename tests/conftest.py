@@ -7,11 +7,37 @@ A test that needs an engine says ``@pytest.mark.engine("docker")``. A missing en
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests import engines
+
+if TYPE_CHECKING:
+    from tests.engines.kubernetes import Cluster
+
+#: Tests of these share one engine that is dear to start, and so one worker.
+_ONE_WORKER = ("kubernetes",)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        needed = {name for marker in item.iter_markers("engine") for name in marker.args}
+        for name in needed.intersection(_ONE_WORKER):
+            if any(True for _ in item.iter_markers("xdist_group")):
+                raise pytest.UsageError(f"{item.nodeid}: its group is {name}, by its engine; take its xdist_group away")
+            item.add_marker(pytest.mark.xdist_group(name))
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """The run's Kubernetes, for tests marked ``engine("kubernetes")``; each makes a namespace of its own in it."""
+    from tests.engines.kubernetes import kubernetes
+
+    with kubernetes() as running:
+        yield running
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

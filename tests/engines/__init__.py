@@ -13,6 +13,9 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
+
+from tests.engines import gobuild
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,30 @@ def _docker() -> Availability:
     return _debian("dockerd", "containerd", "runc", "busybox")
 
 
+def _built(program: gobuild.Program) -> Availability:
+    if not program.path.exists():
+        return Availability(missing=f"{program.name} {program.version} is not built yet; run: make engines")
+    return Availability(program.version.removeprefix("v"))
+
+
+def _kubernetes() -> Availability:
+    given = os.environ.get("UICI_TEST_KUBECONFIG")
+    if given:
+        return Availability(f"at UICI_TEST_KUBECONFIG {given}")
+    if os.geteuid() != 0:
+        return Availability(missing="a private cluster needs root; or name a cluster for tests in UICI_TEST_KUBECONFIG")
+    lacking = [
+        one
+        for one in ("containerd", "runc", "ctr", "ip", "iptables", "openssl", "busybox", "unshare")
+        if not shutil.which(one)
+    ]
+    if not Path("/usr/lib/cni/ptp").exists():
+        lacking.append("/usr/lib/cni/ptp (containernetworking-plugins)")
+    if lacking:
+        return Availability(missing=f"{', '.join(lacking)} not found; as root: make engines")
+    return _built(gobuild.CLUSTER)
+
+
 def _supervisord() -> Availability:
     if importlib.util.find_spec("supervisor") is None:
         return Availability(missing="the package supervisor is not installed; run: make setup")
@@ -60,6 +87,8 @@ def _supervisord() -> Availability:
 _ENGINES: dict[str, Callable[[], Availability]] = {
     "supervisord": _supervisord,
     "docker": _docker,
+    "kubernetes": _kubernetes,
+    "helm": lambda: _built(gobuild.HELM),
     "prometheus": lambda: _debian("prometheus", "promtool"),
     "alertmanager": lambda: _debian("prometheus-alertmanager", "amtool"),
 }

@@ -1,0 +1,12 @@
+"""Keeps one test cluster running while tests are written: prints the line that makes the tests use it, ends with Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+
+from tests.engines.kubernetes import kubernetes
+
+if __name__ == "__main__":
+    with kubernetes() as cluster:
+        print(f"export UICI_TEST_KUBECONFIG={cluster.kubeconfig}", flush=True)  # noqa: T201  a command's own words
+        signal.sigwait({signal.SIGINT, signal.SIGTERM})
