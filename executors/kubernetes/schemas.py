@@ -1,0 +1,73 @@
+"""JSON Schemas of what templates give, read in one way whether a part is a constant, a choice or open. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+Schema = Mapping[str, Any]
+
+
+def alternatives(schema: Any) -> Iterator[Schema]:
+    """What it may be, one by one; constant mappings and lists as schemas of their parts."""
+    if not isinstance(schema, Mapping):
+        return
+    if "anyOf" in schema:
+        for one in schema["anyOf"]:
+            yield from alternatives(one)
+    elif isinstance(schema.get("enum"), Sequence) and any(isinstance(one, Mapping | list) for one in schema["enum"]):
+        for one in schema["enum"]:
+            yield lifted({"const": one})
+    else:
+        yield lifted(schema)
+
+
+def lifted(schema: Schema) -> Schema:
+    """A constant mapping or list as the schema of its parts."""
+    said = schema.get("const")
+    if isinstance(said, Mapping):
+        parts = {str(key): {"const": value} for key, value in said.items()}
+        return {"type": "object", "properties": parts, "required": [*parts], "additionalProperties": False}
+    if isinstance(said, list | tuple):
+        return {"type": "array", "prefixItems": [{"const": one} for one in said], "items": False}
+    return schema
+
+
+def values_of(schema: Any) -> list[Any]:
+    """The only values that a schema allows; empty where it does not list them."""
+    if not isinstance(schema, Mapping):
+        return []
+    if "const" in schema:
+        return [schema["const"]]
+    return list(schema["enum"]) if isinstance(schema.get("enum"), Sequence) else []
+
+
+def kinds_of(schema: Any) -> set[str]:
+    """Its JSON types; empty: any."""
+    listed = values_of(schema)
+    if listed:
+        return {kind_of(value) for value in listed}
+    kinds = schema.get("type") if isinstance(schema, Mapping) else None
+    return {kinds} if isinstance(kinds, str) else set(kinds or ())
+
+
+def kind_of(value: Any) -> str:
+    """The JSON type of a value."""
+    for kind, name in ((bool, "boolean"), (int, "integer"), (float, "number"), (str, "string"), (Mapping, "object")):
+        if isinstance(value, kind):
+            return name
+    return "null" if value is None else "array"
+
+
+def properties_of(schema: Any) -> Mapping[str, Any]:
+    found = lifted(schema).get("properties", {}) if isinstance(schema, Mapping) else {}
+    return found if isinstance(found, Mapping) else {}
+
+
+def elements_of(schema: Any) -> Iterator[tuple[str, Schema]]:
+    """Name and schema of each element that is written (its number), and of those that are made item by item (``item``)."""
+    whole = lifted(schema) if isinstance(schema, Mapping) else {}
+    for index, one in enumerate(whole.get("prefixItems", ())):
+        yield str(index), one
+    if isinstance(whole.get("items"), Mapping):
+        yield "item", whole["items"]
