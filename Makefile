@@ -15,9 +15,10 @@ ENV ?= supervisor
 TESTS ?=
 # Workers. Tests that share an engine stay together, so that each engine starts as seldom as possible.
 WORKERS ?= 2
-TEST_PACKAGES := docker.io prometheus prometheus-alertmanager busybox-static debootstrap iptables iproute2
+TEST_PACKAGES := docker.io prometheus prometheus-alertmanager busybox-static debootstrap iptables iproute2 \
+  containerd runc containernetworking-plugins conntrack openssl
 
-.PHONY: help setup demo test lint unit format engines bench reference constraints build clean
+.PHONY: help setup demo test lint unit format engines engine-packages engine-builds bench reference constraints build clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1\t/' | while IFS=$$'\t' read -r name what; do printf '  make %-12s %s\n' "$$name" "$$what"; done
@@ -66,10 +67,17 @@ unit: $(STAMP)  ## the tests alone
 format: $(STAMP)  ## ruff format, and what ruff can mend
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
-engines:  ## Debian packages of the engines that the tests start (root)
-	@missing=; for one in $(TEST_PACKAGES); do \
+# Both parts are tried, whatever becomes of the other; what is missing at the end, the tests name.
+engines:  ## what the tests start: Debian packages (root), and Kubernetes and helm built from source (minutes, once)
+	@bad=0; $(MAKE) engine-packages || bad=1; $(MAKE) engine-builds || bad=1; exit $$bad
+
+# Any Go will do: one that is too old fetches a newer one.
+engine-packages:
+	@missing=; go=; command -v go >/dev/null || [ -x /usr/local/go/bin/go ] || go=golang-go; \
+	for one in $(TEST_PACKAGES) $$go; do \
 	  dpkg-query -W -f '$${db:Status-Status}' $$one 2>/dev/null | grep -qx installed || missing="$$missing $$one"; done; \
 	if [ -z "$$missing" ]; then echo "engines: all installed ($(TEST_PACKAGES))"; exit 0; fi; \
+	if [ "$$(id -u)" != 0 ]; then echo "engines: these want root to be installed:$$missing" >&2; exit 1; fi; \
 	echo "engines: installing$$missing"; \
 	export DEBIAN_FRONTEND=noninteractive; \
 	dpkg --configure -a </dev/null || true; \
@@ -81,6 +89,11 @@ engines:  ## Debian packages of the engines that the tests start (root)
 	  if [ $$try != 3 ]; then apt-get -y -qq -f install </dev/null || true; dpkg --configure -a </dev/null || true; sleep 10; fi; \
 	done; \
 	echo "engines: these could not be installed:$$missing (apt's messages are above); the tests that need them will say so" >&2; exit 1
+
+engine-builds:
+	@for one in $(BIN)/python python3 /usr/bin/python3 python3.13 python3.12 python3.11; do \
+	  if "$$one" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then exec "$$one" -m tests.engines; fi; \
+	done; echo "engines: no Python 3.11 or later was found" >&2; exit 1
 
 bench: $(STAMP)  ## the figures of the README, each beside its floor or peer in the same run
 	@$(BIN)/python -m compileall -q uici executors infrastructure  # as an installed package is

@@ -1,8 +1,8 @@
 """Programs for the tests that nobody packages, built once from their Go modules and kept outside of every checkout.
 
-They lie under ``$XDG_CACHE_HOME/uici`` (else ``~/.cache/uici``), in a folder named after all that went into them. As a
-program, ``python -m tests.engines.gobuild`` builds what is missing (``make engines``). Nothing is built while tests run,
-and nothing is written into a checkout or into Go's own folders but its module and build caches.
+They lie under ``$XDG_CACHE_HOME/uici`` (else ``~/.cache/uici``), in a folder named after all that went into them.
+``python -m tests.engines`` builds what is missing (``make engines``). Nothing is built while tests run, and nothing is
+written into a checkout or into Go's own folders but its module and build caches.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import re
 import shutil
 import stat
 import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -26,7 +25,7 @@ from pathlib import Path
 #: The oldest Go that fetches a newer one by itself where a go.mod asks for it.
 _SWITCHES = (1, 21)
 #: Fetched by a Go that is older than that.
-_TOOLCHAIN = "1.24.11"
+_TOOLCHAIN = "1.25.5"
 
 _KUBERNETES = "v1.34.4"
 _VERSIONS = (
@@ -96,7 +95,7 @@ def build(program: Program) -> Path:
 
 def _build(program: Program, work: Path) -> Path:
     command = [_go(), "install" if program.module else "build", "-buildvcs=false", *program.flags]
-    environ = {**os.environ, **program.environ, "GOBIN": str(work), "GOWORK": "off"}
+    environ = {**os.environ, **program.environ, "GOBIN": str(work), "GOWORK": "off", "GOTOOLCHAIN": "auto"}
     if program.source:
         command += ["-o", str(work / program.name), "."]
     else:
@@ -157,23 +156,3 @@ def _writable(folder: Path) -> None:
     for one in [folder, *folder.rglob("*")]:
         program = one.is_dir() or {"bin", "tool"} & set(one.relative_to(folder).parts[:-1])
         one.chmod(one.stat().st_mode | stat.S_IWUSR | (0o111 if program else 0))
-
-
-def main() -> int:
-    missing = 0
-    for program in (CLUSTER, HELM):
-        begun = time.monotonic()
-        there = program.path.exists()
-        try:
-            build(program)
-        except (BuildError, OSError) as error:
-            missing = 1
-            print(f"engines: {error}", file=sys.stderr, flush=True)  # noqa: T201  a command's own words
-        else:
-            how = "there" if there else f"built in {time.monotonic() - begun:.0f} s"
-            print(f"engines: {program.name} {program.version} {how}", flush=True)  # noqa: T201  a command's own words
-    return missing
-
-
-if __name__ == "__main__":
-    sys.exit(main())

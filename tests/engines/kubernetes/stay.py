@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 
 from tests.engines.kubernetes import kubernetes
 
 if __name__ == "__main__":
-    with kubernetes() as cluster:
+    with kubernetes() as cluster, contextlib.suppress(KeyboardInterrupt):
         print(f"export UICI_TEST_KUBECONFIG={cluster.kubeconfig}", flush=True)  # noqa: T201  a command's own words
-        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+        signal.pause()
