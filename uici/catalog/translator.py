@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from uici.catalog import expressions
-from uici.model import Environment, ExpressionError, Step, Translation
+from uici.model import Call, Environment, ExpressionError, Risk, Step, Translation
 
 
 class CommandTranslator:
@@ -36,6 +36,17 @@ class CommandTranslator:
     def offered(self, environment: Environment) -> tuple[str, ...]:
         """The operations that an environment offers."""
         return tuple(sorted(name for name in self._translations if self.translation(name, environment)))
+
+    def calls(self, environment: Environment) -> tuple[Call, ...]:
+        """Every call that the offered operations may make, each once, with its arguments as they are written (``${…}`` and
+        all): what rights they need can be told from that. Never to be run."""
+        found: dict[str, Call] = {}
+        for name in self.offered(environment):
+            of = self._translations[name][environment.dialect]
+            for step in (*of.steps, *of.confirm, *of.revert, *of.cancel):
+                call = Call(on=None, path=step.call, arguments=dict(step.arguments), risk=Risk.DESTROY)
+                found.setdefault(f"{call.path} {call.arguments!r}", call)
+        return tuple(found.values())
 
     def items(self, step: Step, roots: Mapping[str, Any]) -> list[Any]:
         """The elements of a step's ``each``; raises ExpressionError where it gives no list."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ import click
 
 from uici.cli import options, told
 from uici.model.errors import ConfigurationError, DaemonError, UICIError
+from uici.model.record import dataclass
 
 if TYPE_CHECKING:
     from uici.catalog import Catalog
@@ -28,10 +28,11 @@ class Finding:
 
 
 @told.command(short_help="Say what is wrong with this set-up.")
+@options.environment("Ask this environment's engine too which rights UICI's login lacks there.")
 @options.config
 @options.server
 @options.as_json
-def doctor(config: str | None, server: str | None, as_json: bool) -> int:
+def doctor(environment: str | None, config: str | None, server: str | None, as_json: bool) -> int:
     """Say what is wrong with this set-up: Python, executors, catalog, secrets, journal, daemon, engines.
 
     Exit status: 0 nothing is wrong, 1 something is.
@@ -39,7 +40,7 @@ def doctor(config: str | None, server: str | None, as_json: bool) -> int:
     from uici.cli import show
 
     found = []
-    for one in findings(config, server):
+    for one in findings(config, server, environment):
         found.append(one)
         if not as_json:
             mark = {"ok": "ok", "warning": "warning", "problem": "PROBLEM"}[one.verdict]
@@ -49,7 +50,7 @@ def doctor(config: str | None, server: str | None, as_json: bool) -> int:
     return 1 if any(one.verdict == "problem" for one in found) else 0
 
 
-def findings(config: str | None, server: str | None) -> Iterator[Finding]:
+def findings(config: str | None, server: str | None, environment: str | None = None) -> Iterator[Finding]:
     from uici import __version__
 
     yield Finding("uici", "ok", f"{__version__} on Python {platform.python_version()}")
@@ -62,6 +63,23 @@ def findings(config: str | None, server: str | None) -> Iterator[Finding]:
             else:
                 catalog = one
     yield from _daemon(config, server, catalog)
+    if environment is not None:
+        yield from _permissions(config, server, environment)
+
+
+def _permissions(config: str | None, server: str | None, environment: str) -> Iterator[Finding]:
+    from uici.cli.door import door
+
+    about = f"permissions in {environment}"
+    try:
+        said = door(config, server).permissions(environment)
+    except (UICIError, KeyError) as error:
+        yield Finding(about, "problem", str(error))
+        return
+    for name in said["missing"]:
+        yield Finding(about, "problem", f"missing: {name}; `uici rbac -e {environment}` prints what is needed")
+    if not said["missing"]:
+        yield Finding(about, "ok", f"none of {len(said['needed'])} is missing")
 
 
 def _executors() -> Iterator[Finding]:

@@ -32,6 +32,7 @@ class Door(Protocol):
     def operations(self) -> list[JSON]: ...
     def operation(self, name: str) -> JSON | None: ...
     def environments(self) -> list[JSON]: ...
+    def permissions(self, environment: str) -> JSON: ...
     def incidents(self, states: Sequence[str], limit: int) -> list[JSON]: ...
     def incident(self, id: str) -> JSON: ...
     def ask(self, request: Request, progress: Progress) -> JSON: ...
@@ -64,6 +65,10 @@ class Remote:
     def environments(self) -> list[JSON]:
         listed: list[JSON] = self.client.get("api/v1/environments")["environments"]
         return listed
+
+    def permissions(self, environment: str) -> JSON:
+        with _named("environment", environment):
+            return self.client.get(f"api/v1/environments/{segment(environment)}/permissions")
 
     def incidents(self, states: Sequence[str], limit: int) -> list[JSON]:
         listed: list[JSON] = self.client.get("api/v1/incidents", state=",".join(states) or None, limit=limit)[
@@ -115,6 +120,7 @@ class Remote:
 
 _LISTED = {
     "incident": "`uici incidents` lists them",
+    "environment": "`uici environments` lists them",
     "request": "`uici run` and `uici incidents ID` show a request's id",
 }
 
@@ -165,6 +171,13 @@ class Own:
                 }
                 for name, environment in self.catalog.environments.items()
             ]
+
+        return self._with_engine(asked)
+
+    def permissions(self, environment: str) -> JSON:
+        async def asked(infrastructure: UniversalInfrastructureInterface) -> JSON:
+            needed, missing = await infrastructure.permissions(environment)
+            return {"needed": needed, "missing": missing}
 
         return self._with_engine(asked)
 

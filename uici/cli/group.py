@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "reopen": ("uici.cli.act", "Give an incident's target back to automation."),
     "init": ("uici.cli.init", "Start a catalog in a folder."),
     "schema": ("uici.cli.schema", "Print the JSON Schema of a file, for editors."),
+    "rbac": ("uici.cli.rbac", "Print the rights that an environment needs."),
     "doctor": ("uici.cli.doctor", "Say what is wrong with this set-up."),
     "demo": ("uici.cli.show_demo", "Show a recovery on real services."),
     "completion": ("uici.cli.completion", "Print shell completion for bash, zsh or fish."),
@@ -40,7 +41,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 SECTIONS: dict[str, tuple[str, ...]] = {
     "Operate": ("run", "plan", "serve", "cancel", "pause", "resume", "reopen"),
     "Look": ("operations", "environments", "incidents", "approvals", "approve", "deny"),
-    "Set up": ("init", "check", "schema", "doctor", "demo", "completion"),
+    "Set up": ("init", "check", "schema", "rbac", "doctor", "demo", "completion"),
 }
 
 

@@ -63,6 +63,14 @@ async def get_environment(daemon: Daemon, request: web.Request, caller: Caller) 
     return answer(await _environment(daemon, environment))
 
 
+async def get_permissions(daemon: Daemon, request: web.Request, caller: Caller) -> web.Response:
+    name = request.match_info["name"]
+    if name not in daemon.catalog.environments:
+        raise _missing("environment", name)
+    needed, missing = await daemon.infrastructure.permissions(name)
+    return answer({"needed": needed, "missing": missing})
+
+
 async def _environment(daemon: Daemon, environment: Environment) -> dict[str, Any]:
     health = (await healths(daemon)).get(environment.name) if daemon.started else None
     paused = await daemon.journal.paused()

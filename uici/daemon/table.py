@@ -125,6 +125,14 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         method="GET",
+        path="/api/v1/environments/{name}/permissions",
+        handler=api.get_permissions,
+        summary="The rights that an environment's operations need at its engine, and which of them its login lacks.",
+        may=_OBSERVE,
+        answers={200: whole({"needed": listed(TEXT), "missing": listed(TEXT)})},
+    ),
+    Route(
+        method="GET",
         path="/api/v1/requests",
         handler=api.list_requests,
         summary="Requests: those that run, then their Results, newest first.",

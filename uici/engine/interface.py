@@ -18,7 +18,7 @@ from uici.catalog import Catalog
 from uici.engine.admit import authorise_now
 from uici.engine.asking import inventory_of
 from uici.engine.core import Core, Sleep
-from uici.engine.environments import OpenEnvironments
+from uici.engine.environments import OpenEnvironments, bounded
 from uici.engine.execute import execute
 from uici.engine.execution import Execution, undo_id
 from uici.engine.facts import gather
@@ -237,6 +237,14 @@ class UniversalInfrastructureInterface:
         ``locate`` does."""
         identity = await self._core.environments.identity(await self._core.environments.get(environment))
         return identity.unknown
+
+    async def permissions(self, environment: str) -> tuple[list[str], list[str]]:
+        """The rights that the environment's operations and UICI's own looks need there, and those of them that its login
+        lacks, where the engine can be asked. Raises as ``locate`` does."""
+        place = await self._core.environments.get(environment)
+        needed = place.executor.permissions(self.catalog.translator.calls(place.environment))
+        lacking = await bounded(f"asking what {environment} permits", place.executor.missing(needed))
+        return [one.name for one in needed], [one.name for one in lacking]
 
     async def health(self) -> dict[str, Health]:
         return await self._core.environments.health()

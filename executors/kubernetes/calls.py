@@ -1,0 +1,152 @@
+"""One call of a translation, sent as the client's own method would send it, and what its answer proves.
+
+Listings are read page by page; writes name UICI as their field manager and refuse fields that the server does not know.
+It must not repeat a call, and lets no object of the client out: an answer is Kubernetes' JSON as in its API reference.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+import aiohttp
+
+from uici.executor import Done, Outcome, Rejected, probe
+from uici.model import Call, Resource, Risk, UnreachableError
+from uici_executors.kubernetes import risks, sdk
+from uici_executors.kubernetes.connection import PAGE, AnswerError, Server, answer_of, failed, rejected
+from uici_executors.kubernetes.resources import resource
+
+#: Under which managedFields show what UICI wrote.
+MANAGER = "uici"
+#: Bytes that are kept of a text answer (a log): the last ones.
+PRINTED = 1_000_000
+#: Arguments that become a part of a path.
+_PARTS = frozenset({"name", "namespace", "plural", "group", "version"})
+
+
+async def run(server: Server, call: Call) -> Outcome:
+    """One call; it is over at ``call.timeout`` seconds at the latest."""
+    if call.path == "probe.check":
+        return Done(answer=await asyncio.to_thread(probe.check, **call.arguments))
+    observe = risks.risk(call.path, call.arguments) is Risk.OBSERVE
+    api, _, method = call.path.rpartition(".")
+    if sdk.find(call.path) is None or api == "pods":
+        return Rejected(errors=("AttributeError",), message=f"the installed client has no {call.path}; see uici check")
+    sent = False
+    try:
+        async with asyncio.timeout(call.timeout):
+            client = await server.client()
+            bound = getattr(_class(api)(client), f"{method}_without_preload_content")
+            arguments = _filled(bound, call)
+            inspect.signature(bound).bind(**arguments)
+            stay_in_place(arguments)
+            sent = True
+            answer = (
+                await _listed(bound, arguments) if _is_listing(method, arguments) else await _sent(bound, arguments)
+            )
+        return Done(answer=answer, resources=await _resources(server, answer))
+    except AnswerError as error:
+        if error.status == 401:
+            await server.renew()
+        return rejected(error, call.path, observe=observe)
+    except (TypeError, ValueError) as error:
+        # pydantic refuses arguments before anything is sent; an answer that is no JSON came from somebody else.
+        before = type(error).__name__ == "ValidationError" or not sent
+        return failed(error, server, call.path, observe=observe, sent=not before)
+    except (UnreachableError, TimeoutError, aiohttp.ClientError, OSError) as error:
+        return failed(error, server, call.path, observe=observe, sent=sent)
+
+
+@cache
+def _class(name: str) -> Callable[[Any], Any]:
+    from kubernetes.aio import client
+
+    found: Callable[[Any], Any] = getattr(client, name)
+    return found
+
+
+def _filled(bound: Any, call: Call) -> dict[str, Any]:
+    """The call's arguments with what every call of UICI's says."""
+    arguments = dict(call.arguments)
+    takes = inspect.signature(bound).parameters
+    method = call.path.rpartition(".")[2]
+    if "body" in takes and method.startswith(("patch_", "create_", "replace_")):
+        for name, value in (("field_manager", MANAGER), ("field_validation", "Strict")):
+            if name in takes:
+                arguments.setdefault(name, value)
+    if "body" in arguments and method.startswith("patch_"):
+        arguments["_content_type"] = sdk.content_type(method, arguments["body"])
+    arguments["_request_timeout"] = float(call.timeout)
+    return arguments
+
+
+def stay_in_place(arguments: Mapping[str, Any]) -> None:
+    """Names become parts of a path, and ``..`` would lead to another object of another kind."""
+    for name, value in arguments.items():
+        if isinstance(value, str) and name in _PARTS and (value in ("", ".", "..") or set("/%?#") & set(value)):
+            raise ValueError(f"{name}: {value[:100]!r} is no name of anything in Kubernetes")
+
+
+def _is_listing(method: str, arguments: Mapping[str, Any]) -> bool:
+    return method.startswith("list_") and not {"limit", "_continue", "watch"} & arguments.keys()
+
+
+async def _listed(bound: Any, arguments: dict[str, Any]) -> dict[str, Any]:
+    """A whole listing, page by page; one that grew too old on the way (410) is begun once more."""
+    for last in (False, True):
+        whole: dict[str, Any] = {}
+        more: str | None = None
+        while True:
+            following = {"_continue": more} if more else {}
+            try:
+                page = await _sent(bound, {**arguments, "limit": PAGE, **following})
+            except AnswerError as error:
+                if error.status != 410 or not more or last:
+                    raise
+                break
+            if whole:
+                whole["items"].extend(page.get("items") or ())
+            else:
+                whole = {**page, "items": list(page.get("items") or ())}
+            more = (page.get("metadata") or {}).get("continue")
+            if not more:
+                whole["metadata"] = {
+                    key: value
+                    for key, value in (page.get("metadata") or {}).items()
+                    if key not in ("continue", "remainingItemCount")
+                }
+                return whole
+    raise AnswerError(410, "Expired", "the listing grew too old twice while it was read")
+
+
+async def _sent(bound: Any, arguments: Mapping[str, Any]) -> Any:
+    """JSON, or text where the server answers with text."""
+    response: aiohttp.ClientResponse = await bound(**arguments)
+    try:
+        if response.status < 400 and "json" not in response.headers.get("Content-Type", "json"):
+            return (await _last(response)).decode("utf-8", "replace")
+        return await answer_of(response)
+    finally:
+        response.release()
+
+
+async def _last(response: aiohttp.ClientResponse) -> bytes:
+    """The last of what is printed, however much that is."""
+    kept = bytearray()
+    async for chunk in response.content.iter_any():
+        kept += chunk
+        if len(kept) > 2 * PRINTED:
+            del kept[:-PRINTED]
+    return bytes(kept[-PRINTED:])
+
+
+async def _resources(server: Server, answer: Any) -> tuple[Resource, ...]:
+    """Of the object in the answer; the objects of a listing have no methods, so nobody asks for them."""
+    metadata = answer.get("metadata") if isinstance(answer, Mapping) else None
+    if not isinstance(metadata, Mapping) or not metadata.get("uid") or "kind" not in answer:
+        return ()
+    return (resource(await server.engine(), answer),)

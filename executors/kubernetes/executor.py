@@ -1,0 +1,163 @@
+"""KubernetesExecutor: plain data to the official client and back. It decides nothing, repeats nothing, lets no live object out."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from uici.executor import (
+    Changed,
+    Checked,
+    Diff,
+    Facts,
+    Health,
+    Identity,
+    JSONSchema,
+    Line,
+    Marks,
+    Outcome,
+    Permission,
+    Settings,
+    StepToCheck,
+    Target,
+)
+from uici.model import Call, Environment, Pinned, Resource, Risk, UnreachableError
+from uici_executors.kubernetes import calls, checks, connection, locate, logs, permissions, reviews, risks, watch
+from uici_executors.kubernetes.connection import Server
+
+#: Watches and logs that may be open at one time.
+FOLLOWED = 1024
+
+
+class KubernetesExecutor:
+    """One cluster, by one login."""
+
+    dialects: ClassVar[tuple[str, ...]] = ("kubernetes",)
+    settings: ClassVar[JSONSchema] = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            "kubeconfig": {
+                "type": "string",
+                "description": "Path of a kubeconfig. Missing: the service account in a Pod, else $KUBECONFIG, else ~/.kube/config.",
+            },
+            "context": {
+                "type": "string",
+                "description": "A context of the kubeconfig by its name; missing: its current one.",
+            },
+            "connections": {
+                "type": "integer",
+                "minimum": 1,
+                "maximum": 1024,
+                "default": 64,
+                "description": "How many requests may be under way at one time.",
+            },
+        },
+    }
+
+    def __init__(self) -> None:
+        self._environment: Environment | None = None
+        self._opened: Server | None = None
+        self._follower: Server | None = None
+        #: Of the last identity: what an object with too much reach is held to touch.
+        self._own: tuple[Resource, ...] = ()
+
+    # Before ``open``
+
+    def detect(self) -> Settings | None:
+        """In a Pod with a service account: that; else a kubeconfig where one is usually looked for; None: there is none."""
+        if connection.in_cluster():
+            return {}
+        named = os.environ.get("KUBECONFIG", "")
+        paths = named.split(os.pathsep) if named else [str(Path("~/.kube/config").expanduser())]
+        return {} if any(Path(one).is_file() for one in paths if one) else None
+
+    def check(self, step: StepToCheck) -> Checked:
+        return checks.check(step)
+
+    def risk(self, pinned: Pinned) -> Risk:
+        return risks.risk_of(pinned)
+
+    # The cluster
+
+    async def open(self, environment: Environment) -> None:
+        """Does not wait for the API server, which may come up later."""
+        self._environment = environment
+        self._opened = Server(environment.settings)
+        self._follower = Server({**environment.settings, "connections": FOLLOWED})
+
+    async def close(self) -> None:
+        for server in (self._opened, self._follower):
+            if server is not None:
+                await server.close()
+        self._opened = self._follower = None
+
+    @property
+    def _server(self) -> Server:
+        if self._opened is None:
+            raise UnreachableError("the Kubernetes executor is not open")
+        return self._opened
+
+    @property
+    def _following(self) -> Server:
+        """What goes on for long has connections of its own, so that it keeps none from a call."""
+        if self._follower is None:
+            raise UnreachableError("the Kubernetes executor is not open")
+        return self._follower
+
+    async def engine_id(self) -> str:
+        """The uid of ``kube-system``."""
+        return await self._server.engine()
+
+    async def locate(self, target: Target) -> list[Resource]:
+        """By exact name or uid: a service is a Deployment, StatefulSet or DaemonSet; a Pod is located through its owners."""
+        namespaces = self._environment.namespaces if self._environment is not None else ()
+        return await locate.locate(self._server, target, namespaces)
+
+    async def identity(self, facts: Facts) -> Identity:
+        return Identity(unknown="the Kubernetes executor cannot tell yet what of a cluster is UICI's own")
+
+    async def resolve(self, call: Call) -> Pinned:
+        return Pinned(call=call, unknown="the Kubernetes executor cannot resolve yet")
+
+    async def preview(self, call: Call) -> Diff | None:
+        return None
+
+    async def run(self, call: Call) -> Outcome:
+        """One call; its reads end at ``call.timeout``. Over when its connection is."""
+        return await calls.run(self._server, call)
+
+    def stream(
+        self, call: Call, *, after: Marks | None = None, until: asyncio.Event | None = None
+    ) -> AsyncIterator[Line]:
+        """Lines of one Pod's log, or of all Pods of a selector (``pods.logs``)."""
+        return logs.stream(self._following, call, after, until)
+
+    def watch(self, resources: Sequence[Resource]) -> AsyncIterator[Changed]:
+        """What the API server says of these and of their Pods, as it happens."""
+        return watch.changes(self._following, resources)
+
+    async def health(self) -> Health:
+        try:
+            version = await self._server.get("/version")
+            engine = await self._server.engine()
+        except UnreachableError as error:
+            return Health(ok=False, message=str(error))
+        return Health(ok=True, message=f"Kubernetes {(version or {}).get('gitVersion', '?')}, cluster {engine}")
+
+    def permissions(self, calls: Sequence[Call]) -> list[Permission]:
+        """What these calls and UICI's own reads need, in RBAC's words (``apps/deployments patch in shop``)."""
+        namespaces = self._environment.namespaces if self._environment is not None else ()
+        return permissions.of_calls(calls, namespaces, os.environ.get("POD_NAMESPACE", ""))
+
+    async def missing(self, permissions: Sequence[Permission]) -> list[Permission]:
+        """Those that the cluster itself says this login lacks (SelfSubjectAccessReview, which every login may ask)."""
+        return await reviews.missing(self._server, permissions)
+
+    def roles(self, environment: Environment, calls: Sequence[Call], name: str) -> list[dict[str, Any]]:
+        """ClusterRole and Roles; see uici.executor.grants."""
+        rights = [right for call in calls for right in permissions.of_call(call.path, call.arguments)]
+        return permissions.role([*rights, *permissions.own_reads()], name, environment.namespaces)

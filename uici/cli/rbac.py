@@ -1,0 +1,135 @@
+"""``uici rbac``: the least rights that an environment's operations need at its engine, in the engine's own form. It asks no
+engine and grants nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from uici.cli import options, told
+
+if TYPE_CHECKING:
+    from uici.model import Environment
+
+Manifests = list[dict[str, Any]]
+#: What a rule may be told apart by: kind of role and namespace, then group, resource, name, verb.
+Right = tuple[str, ...]
+
+
+@told.command(short_help="Print the rights that an environment needs.")
+@options.environment("Whose. Else the default one.")
+@click.option("--name", default="uici", show_default=True, metavar="NAME", help="Of the roles.")
+@click.option(
+    "--format", "form", type=click.Choice(["manifests", "chart"]), default="manifests", show_default=True,
+    help="Roles as they are applied, or the chart's `rbac.rules`.",
+)  # fmt: skip
+@click.option(
+    "--compare",
+    metavar="FILE",
+    help="Say where the roles or rules in this file are wider or narrower; 2 where they are.",
+)
+@options.config
+def rbac(environment: str | None, name: str, form: str, compare: str | None, config: str | None) -> int:
+    """Print the rights that an environment needs: what its operations call, and what UICI itself reads there.
+
+    No more, no less. Exit status of --compare: 0 the same, 2 wider or narrower.
+    """
+    import yaml
+
+    manifests = roles(config, environment, name)
+    chart = of_chart(manifests)
+    if compare is None:
+        if form == "chart":
+            click.echo(yaml.safe_dump(chart, sort_keys=False, default_flow_style=None, width=120), nl=False)
+        else:
+            click.echo(yaml.safe_dump_all(manifests, sort_keys=False, default_flow_style=None, width=120), nl=False)
+        return 0
+    differences = compared(manifests, chart, _read(compare))
+    for line in differences:
+        click.echo(line)
+    if not differences:
+        click.echo(f"{compare}: the very rights that are needed")
+    return 2 if differences else 0
+
+
+def roles(config: str | None, environment: str | None, name: str = "uici") -> Manifests:
+    """The manifests for an environment of the catalog; raises ConfigurationError, UsageError."""
+    from uici.cli import where
+    from uici.executor import load
+    from uici.executor.grants import Grants
+
+    catalog = where.loader(config).load()
+    named = environment if environment is not None else catalog.default
+    if named is None or named not in catalog.environments:
+        raise click.UsageError(
+            (f"there is no environment {named!r}" if named else "no environment is the default here")
+            + f"; name one with -e: {', '.join(catalog.environments)}"
+        )
+    place: Environment = catalog.environments[named]
+    executor = load(place.executor)()
+    if not isinstance(executor, Grants):
+        raise click.UsageError(f"{named}: {place.executor} knows no roles; who may reach its engine may do all of it")
+    try:
+        return executor.roles(place, catalog.translator.calls(place), name)
+    except ValueError as error:
+        raise click.UsageError(f"{named}: {error}") from error
+
+
+def of_chart(manifests: Manifests) -> dict[str, Any]:
+    """The same as the chart's ``rbac.rules``: what lies in no namespace, and what lies in every one that UICI works in."""
+    cluster = [rule for one in manifests if one["kind"] == "ClusterRole" for rule in one["rules"]]
+    spaces = sorted({one["metadata"]["namespace"] for one in manifests if one["kind"] == "Role"})
+    if not spaces:
+        return {"cluster": cluster, "namespaced": []}
+    namespaced = [
+        rule for one in manifests if one["kind"] == "Role" and one["metadata"]["namespace"] == spaces[0]
+        for rule in one["rules"]
+    ]  # fmt: skip
+    return {"cluster": cluster, "namespaced": namespaced}
+
+
+def _read(path: str) -> list[Any]:
+    import yaml
+
+    from uici.model.errors import ConfigurationError
+
+    try:
+        return [one for one in yaml.safe_load_all(Path(path).read_text()) if one is not None]
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigurationError(f"{path}: cannot be read: {error}") from error
+
+
+def compared(manifests: Manifests, chart: Mapping[str, Any], given: list[Any]) -> list[str]:
+    """A line for each right that the file has and needs not, or needs and has not."""
+    if len(given) == 1 and isinstance(given[0], Mapping) and {"cluster", "namespaced"} <= given[0].keys():
+        needed = {("cluster", *one) for one in _rights(chart["cluster"])}
+        needed |= {("namespaced", *one) for one in _rights(chart["namespaced"])}
+        found = {(place, *one) for place in ("cluster", "namespaced") for one in _rights(given[0][place])}
+    else:
+        needed, found = _of_manifests(manifests), _of_manifests(given)
+    return [f"wider: {' '.join(filter(None, one))}" for one in sorted(found - needed)] + [
+        f"narrower: {' '.join(filter(None, one))} is missing" for one in sorted(needed - found)
+    ]
+
+
+def _of_manifests(manifests: Iterable[Any]) -> set[Right]:
+    return {
+        (one["kind"], str(one["metadata"].get("namespace", "")), *right)
+        for one in manifests
+        if isinstance(one, Mapping) and one.get("kind") in ("Role", "ClusterRole")
+        for right in _rights(one.get("rules") or ())
+    }
+
+
+def _rights(rules: Iterable[Mapping[str, Any]]) -> set[Right]:
+    return {
+        (group or ("core" if "resources" in rule else ""), what, name, verb)
+        for rule in rules
+        for group in rule.get("apiGroups") or [""]
+        for what in [*(rule.get("resources") or ()), *(rule.get("nonResourceURLs") or ())]
+        for name in rule.get("resourceNames") or [""]
+        for verb in rule.get("verbs") or ()
+    }
