@@ -8,7 +8,7 @@ that container. Nothing else is hidden here; the engine redacts what is printed.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import date
 from types import GeneratorType
 from typing import Any
@@ -106,7 +106,9 @@ def _hidden(container: str, variable: str) -> str:
     return f"{name}=${{docker:{container}:{name}}}" if equals else variable
 
 
-def filled(arguments: Mapping[str, Any], environment: Callable[[str], Mapping[str, str]]) -> dict[str, Any]:
+async def filled(
+    arguments: Mapping[str, Any], environment: Callable[[str], Awaitable[Mapping[str, str]]]
+) -> dict[str, Any]:
     """A call's arguments with the references in its configuration made values again. ``environment``: the variables of a
     container, by its id.
 
@@ -120,7 +122,7 @@ def filled(arguments: Mapping[str, Any], environment: Callable[[str], Mapping[st
     for one in config["Env"]:
         found = _REFERENCE.fullmatch(one) if isinstance(one, str) else None
         mine = found is not None and found[1] == found[3]
-        variables.append(f"{found[1]}={environment(found[2]).get(found[3], '')}" if found and mine else one)
+        variables.append(f"{found[1]}={(await environment(found[2])).get(found[3], '')}" if found and mine else one)
     return {**arguments, "config": {**config, "Env": variables}}
 
 

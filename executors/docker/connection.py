@@ -1,4 +1,4 @@
-"""The wire to one Docker engine: docker-py on connections that know what they have sent, and until when they may wait.
+"""docker-py on connections that know what they have sent, and until when they may wait.
 
 docker-py bounds each read, not a call; it opens a pool for each URL; and it does not tell whether a request that failed
 had left. Here every request belongs to an ``Exchange``: one call, its deadline, and what it may have changed. Nothing
@@ -26,11 +26,10 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from uici.executor import Outcome, Rejected, Unknown, without_login
-from uici.model import Call, UnreachableError
+from uici.model import Call
+from uici_executors.docker.made import Made
 
 SAFE = frozenset({"GET", "HEAD"})
-#: Seconds that one look of the contract may take, however many reads it is.
-LOOK = 25.0
 #: Bytes that are kept of what is printed: the last ones.
 PRINTED = 1_000_000
 #: Said by what stands between UICI and an engine when it gives up waiting, so they prove nothing.
@@ -41,11 +40,27 @@ IN_TWO_STEPS = frozenset({"Container.restart", "api.restart", "Container.remove"
 _REASONS = {401: "permission", 403: "permission", 404: "unknown_target", 409: "conflict"}
 
 
-class Exchange:
-    """One call on the wire. ``changed``: a request that changes was sent and not rejected."""
+class WantedError(Exception):
+    """docker-py wants the answers to these GETs (paths, with their queries) before it can go on."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, *paths: str) -> None:
+        super().__init__(*paths)
+        self.paths = paths
+
+
+class ThreadNeededError(Exception):
+    """docker-py wants more than an answer at hand: its call has to run on a thread. Nothing was sent."""
+
+
+class Exchange:
+    """One call on the wire. ``changed``: a request that changes was sent and not rejected.
+
+    ``served``: the answers at hand, by their path; where there are any, even none, nothing is sent by it.
+    """
+
+    def __init__(self, seconds: float, served: Mapping[str, requests.Response] | None = None) -> None:
         self.deadline = time.monotonic() + seconds
+        self.served = served
         self.changed = False
         self.sending = False
         self.expired = False
@@ -99,16 +114,6 @@ def exchanging(exchange: Exchange) -> Iterator[Exchange]:
     finally:
         _local.exchange = around
         exchange.ends()
-
-
-@contextlib.contextmanager
-def looking() -> Iterator[None]:
-    """All reads of this thread together have ``LOOK`` seconds: whoever waits for them gives up soon after."""
-    _local.until = time.monotonic() + LOOK
-    try:
-        yield
-    finally:
-        _local.until = None
 
 
 def _current() -> Exchange:
@@ -221,15 +226,13 @@ class _TCPAdapter(_Adapter):
 class _API(docker.APIClient):
     """docker-py's low-level client on the connections above."""
 
-    def __init__(self, *, size: int, reconnected: Any, **options: Any) -> None:
-        self._size, self._reconnected = size, reconnected
-        self._socket: _UnixPool | None = None
+    def __init__(self, *, size: int, reconnected: Any, made: Made, **options: Any) -> None:
+        self._size, self._reconnected, self._made = size, reconnected, made
         super().__init__(**options)
 
     def mount(self, prefix: Any, adapter: Any) -> None:
         if isinstance(adapter, UnixHTTPAdapter):
             adapter = _UnixAdapter(adapter.socket_path, self._size, self._reconnected)
-            self._socket = adapter.pool
         elif type(adapter) is HTTPAdapter:
             adapter = _TCPAdapter(self._size, self._reconnected)
         self.trust_env = False  # before the first request: no proxy from the environment between UICI and an engine
@@ -245,35 +248,48 @@ class _API(docker.APIClient):
         finally:
             response.close()
 
+    def inspect_container(self, container: Any) -> Any:
+        attrs = super().inspect_container(container)
+        self._made.learn(attrs)
+        return attrs
+
+    def _check_is_tty(self, container: Any) -> Any:
+        """What a container was made with stays; docker-py inspects it again for each log."""
+        known = self._made.tty(str(container))
+        return super()._check_is_tty(container) if known is None else known  # type: ignore[misc]
+
+    def request(self, *given: Any, **options: Any) -> requests.Response:
+        if _current().served is not None:
+            raise ThreadNeededError
+        return super().request(*given, **options)
+
     def get(self, url: str | bytes, **options: Any) -> requests.Response:
-        """A read that is no stream goes straight to the socket's pool: requests would take three times as long over it."""
-        if self._socket is None or options.get("stream") or options.keys() - {"params", "stream", "timeout"}:
+        """Where answers are at hand a read that is no stream is one of them, or nothing."""
+        served = _current().served
+        if served is None or options.get("stream") or options.keys() - {"params", "stream", "timeout"}:
             return super().get(url, **options)
         path, given = str(url).removeprefix(self.base_url), options.get("params") or {}
         if given:
             path += "?" + urlencode({name: one for name, one in given.items() if one is not None}, doseq=True)
-        exchange = _current()
-        exchange.sending = False
-        try:
-            found = self._socket.urlopen("GET", path, retries=False, timeout=exchange.remaining(), redirect=False)
-        except urllib3.exceptions.TimeoutError as error:
-            raise requests.exceptions.ReadTimeout(error) from error
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise requests.exceptions.ConnectionError(error) from error
-        if 300 <= found.status < 400:
-            return super().get(url, **options)
-        answer = requests.Response()
-        answer.status_code, answer.reason, answer.url = found.status, found.reason or "", str(url)
-        answer.headers.update(found.headers)
-        answer.encoding = "utf-8"
-        answer.raw = io.BytesIO(found.data)
-        return answer
+        if path not in served:
+            raise WantedError(path)
+        return served[path]
+
+
+def response(url: str, status: int, reason: str, headers: Mapping[str, str], body: bytes) -> requests.Response:
+    """What docker-py takes for an answer of its own."""
+    answer = requests.Response()
+    answer.status_code, answer.reason, answer.url = status, reason, url
+    answer.headers.update(headers)
+    answer.encoding = "utf-8"
+    answer.raw = io.BytesIO(body)
+    return answer
 
 
 class Client(docker.DockerClient):
-    """docker-py's client; made when the engine first answers, because its version has to be asked."""
+    """docker-py's client. ``version``: of the Engine API."""
 
-    def __init__(self, settings: Mapping[str, Any], reconnected: Any, size: int = 64) -> None:
+    def __init__(self, settings: Mapping[str, Any], version: str, reconnected: Any, made: Made, size: int = 64) -> None:
         tls: Any = False
         if "tls" in settings:
             given = settings["tls"]
@@ -281,25 +297,13 @@ class Client(docker.DockerClient):
             tls = docker.tls.TLSConfig(client_cert=pair, ca_cert=given.get("ca_cert"), verify=given.get("verify", True))
         self.api = _API(
             base_url=settings["base_url"],
-            version=settings.get("api_version", "auto"),
+            version=version,
             timeout=60,
             tls=tls,
             size=size,
             reconnected=reconnected,
+            made=made,
         )
-
-    def read(self, path: str, params: Mapping[str, Any]) -> tuple[int, bytes]:
-        """Status and body of one GET of the Engine API (``path`` begins with ``/``), without following a redirect.
-
-        Straight to the socket's pool where there is one: requests would take three times as long over it.
-        """
-        url = f"/v{self.api.api_version}{path}" + (f"?{urlencode(params)}" if params else "")
-        adapter = self.api.get_adapter(self.api.base_url)
-        if isinstance(adapter, _UnixAdapter):
-            response = adapter.pool.urlopen("GET", url, retries=False, timeout=_current().remaining(), redirect=False)
-            return response.status, response.data
-        answer = self.api.get(f"{self.api.base_url}{url}", allow_redirects=False)
-        return answer.status_code, answer.content
 
 
 def last(chunks: Iterable[bytes]) -> bytes:
@@ -360,32 +364,6 @@ def unreachable(error: Exception, base_url: str) -> str:
     )
 
 
-@contextlib.contextmanager
-def reading(seconds: float, base_url: str) -> Iterator[Exchange]:
-    """For the contract's own reads: what fails for want of an answer is an UnreachableError."""
-    until = getattr(_local, "until", None)
-    if until is not None:
-        seconds = min(seconds, until - time.monotonic())
-        if seconds <= 0:
-            where = without_login(base_url)
-            raise UnreachableError(
-                f"the Docker engine at {where} answers too slowly: a look took too long ({LOOK:g} s)"
-            )
-    with exchanging(Exchange(seconds)) as exchange:
-        try:
-            yield exchange
-        except docker.errors.APIError:
-            raise
-        except (
-            docker.errors.DockerException,
-            requests.exceptions.RequestException,
-            urllib3.exceptions.HTTPError,
-        ) as error:
-            raise UnreachableError(unreachable(error, base_url)) from error
-        except OSError as error:
-            raise UnreachableError(unreachable(error, base_url)) from error
-
-
 def _names(error: Exception) -> tuple[str, ...]:
     """The class names that ``accept`` and ``retry`` may use, most derived first."""
     return tuple(one.__name__ for one in type(error).__mro__ if issubclass(one, Exception) and one is not Exception)
@@ -394,7 +372,12 @@ def _names(error: Exception) -> tuple[str, ...]:
 def _short(error: Exception) -> str:
     """The innermost reason: requests wraps urllib3's wrapping of the socket's."""
     inner: BaseException = error
-    while inner.args and isinstance(inner.args[0], BaseException):
-        inner = inner.args[0]
+    while True:
+        further = getattr(
+            inner, "os_error", inner.args[0] if inner.args else None
+        )  # aiohttp's, else what it was made of
+        if not isinstance(further, BaseException):
+            break
+        inner = further
     reason = getattr(inner, "reason", None)
     return str(reason if isinstance(reason, BaseException) else inner)[:500] or type(error).__name__

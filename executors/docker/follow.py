@@ -1,4 +1,4 @@
-"""What goes on by itself: a container's log line by line, and the engine's events. Each on a thread of its own.
+"""What goes on by itself: a container's log line by line, on a thread of its own, and the engine's events, on the loop.
 
 A follower that nobody reads any more ends at once: its connection is shut, and so its thread.
 """
@@ -69,10 +69,10 @@ async def lines(reads: Reads, call: Call) -> AsyncIterator[Line]:
     if call.on is None or call.path != "Container.logs":
         raise ValueError(f"{call.path} gives no lines; only Container.logs does")
     arguments = {key: value for key, value in call.arguments.items() if key not in ("stream", "timestamps")}
-    name, key = call.on.name, call.on.id
+    name, key, client = call.on.name, call.on.id, await reads.client()
 
     def start() -> Iterable[bytes]:
-        chunks: Iterable[bytes] = reads.client().api.logs(key, stream=True, timestamps=True, **arguments)
+        chunks: Iterable[bytes] = client.api.logs(key, stream=True, timestamps=True, **arguments)
         return chunks
 
     rest = b""
@@ -94,11 +94,7 @@ async def changes(reads: Reads, wanted: Sequence[Resource]) -> AsyncIterator[Cha
     owners = {one.owner: one for one in wanted if one.owner}
     ids = {one.id: one for one in wanted}
 
-    def start() -> Iterable[Any]:
-        events: Iterable[Any] = reads.client().api.events(decode=True, filters={"type": "container"})
-        return events
-
-    async for event in _followed(start, LONGEST, reads.base_url):
+    async for event in reads.events(LONGEST, type=["container"]):
         actor = event.get("Actor") or {}
         attributes = actor.get("Attributes") or {}
         seen = resources.container(

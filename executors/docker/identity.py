@@ -6,6 +6,7 @@ that nothing is there.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import os
 import re
@@ -17,24 +18,26 @@ from uici.executor import Facts, Identity
 from uici.model import Resource
 from uici_executors.docker import resources
 from uici_executors.docker.listeners import serving
-from uici_executors.docker.reads import Attrs, Reads
+from uici_executors.docker.made import Attrs, Ties
+from uici_executors.docker.reads import Reads
 
 _SHORT = re.compile(r"[0-9a-f]{12}")
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0", "::", ""})  # noqa: S104 - compared, not bound
 
 
-def identity(reads: Reads, facts: Facts, environment: str) -> Identity:
+async def identity(reads: Reads, facts: Facts, environment: str) -> Identity:
     """Asked of the engine now."""
     if not (facts.pids or facts.containers or facts.machine_id or facts.hostname):
         return Identity(unknown="nothing is known of UICI's own process, so nobody can tell whether it runs here")
     look = _Look(reads, facts)
-    shows = look.own()
+    await look.begin()
+    shows = await look.own()
     for need in facts.needs:
-        look.need(need)
+        await look.need(need)
     for name in facts.names:
         if name.get("environment") in (None, environment):
-            look.named(name)
-    look.paths()
+            await look.named(name)
+    await look.paths()
     return Identity(resources=tuple(dict.fromkeys(look.found)), shows=shows)
 
 
@@ -42,15 +45,21 @@ class _Look:
     def __init__(self, reads: Reads, facts: Facts) -> None:
         self.reads = reads
         self.facts = facts
-        self.engine = reads.engine()
-        self.listed = reads.containers()
-        self.by_id: Mapping[str, Attrs] = {one["Id"]: one for one in self.listed}
-        self.ties = reads.ties(self.listed)
+        self.engine = ""
+        self.listed: list[Attrs] = []
+        self.by_id: Mapping[str, Attrs] = {}
+        self.ties: Mapping[str, Ties] = {}
         self.found: list[Resource] = []
         self.mine: list[Attrs] = []
         self._done: set[str] = set()
 
-    def own(self) -> str:
+    async def begin(self) -> None:
+        self.engine = await self.reads.engine()
+        self.listed = await self.reads.containers()
+        self.by_id = {one["Id"]: one for one in self.listed}
+        self.ties = await self.reads.ties(self.listed)
+
+    async def own(self) -> str:
         """The container that UICI runs in, if any; the words that show it."""
         ids = [one for one in self.facts.containers if one in self.by_id]
         if not ids and _SHORT.fullmatch(self.facts.hostname):
@@ -60,7 +69,7 @@ class _Look:
         ids += [key for key, tie in self.ties.items() if tie.spaces & set(ids) and key not in ids]
         self.mine = [self.by_id[one] for one in ids]
         for one in self.mine:
-            self.carrier(one)
+            await self.carrier(one)
         if self.mine:
             return f"UICI runs in the container {', '.join(resources.names_of(one)[0] for one in self.mine)}"
         if self.facts.containers:
@@ -68,7 +77,7 @@ class _Look:
             return f"UICI's container ({elsewhere}) is none of this engine's {len(self.listed)} containers"
         return f"UICI's process {self.facts.pids[:1]} lies in no container: its cgroups and mounts name none"
 
-    def carrier(self, attrs: Attrs) -> None:
+    async def carrier(self, attrs: Attrs) -> None:
         """A container that UICI is or needs, with all that would take it down."""
         if attrs["Id"] in self._done:
             return
@@ -79,7 +88,7 @@ class _Look:
         if compose:
             team = [one for one in self.listed if resources.team_of(one) == compose]
             self.found.append(resources.compose_service(self.engine, *compose, team))
-        self._image(attrs)
+        await self._image(attrs)
         for name, end in ((attrs.get("NetworkSettings") or {}).get("Networks") or {}).items():
             if end.get("NetworkID") and name not in ("none", "host"):  # which nobody can take away
                 self.found.append(resources.network(self.engine, {"Id": end["NetworkID"], "Name": name, "Labels": {}}))
@@ -91,26 +100,26 @@ class _Look:
         ties = self.ties.get(attrs["Id"])
         for key in (ties.spaces | ties.others) if ties else ():
             if key in self.by_id:
-                self.carrier(self.by_id[key])
+                await self.carrier(self.by_id[key])
         if compose:
             for needed in labels.get(resources.DEPENDS_ON, "").split(","):
                 service = needed.partition(":")[0]
                 for one in self.listed:
                     if service and resources.team_of(one) == (compose[0], service):
-                        self.carrier(one)
+                        await self.carrier(one)
 
-    def _image(self, attrs: Attrs) -> None:
+    async def _image(self, attrs: Attrs) -> None:
         key, name = attrs.get("ImageID", ""), str(attrs.get("Image", ""))
-        found = self.reads.image(key) if key else None
+        found = await self.reads.image(key) if key else None
         image = resources.image(self.engine, found or {"Id": key, "RepoTags": [name]})
         self.found.append(image)
 
     # What it needs
 
-    def need(self, address: str) -> None:
+    async def need(self, address: str) -> None:
         """``host:port``, a URL or a unix path: whoever answers there."""
         if address.startswith(("/", "unix:")):
-            return self._socket(address.removeprefix("unix:").replace("//", "/"))
+            return await self._socket(address.removeprefix("unix:").replace("//", "/"))
         parts = urlsplit(address if "//" in address else f"//{address}")
         host = (parts.hostname or "").lower()
         try:
@@ -118,23 +127,23 @@ class _Look:
         except ValueError:
             port = None
         for one in self.listed:
-            if self._answers(one, host, port):
-                self.carrier(one)
+            if await self._answers(one, host, port):
+                await self.carrier(one)
         here = not self.mine or any(_runs_in_the_hosts_network(one) for one in self.mine)
         if here and port is not None and (host in _LOOPBACK or _is_address(host)):
-            self._in_the_hosts_network(port)
+            await self._in_the_hosts_network(port)
         return None
 
-    def _in_the_hosts_network(self, port: int) -> None:
+    async def _in_the_hosts_network(self, port: int) -> None:
         """Docker does not know the ports of those containers; where /proc does not tell either, each may be it."""
         there = [one for one in self.listed if _runs_in_the_hosts_network(one)]
         if there:
-            ids = serving(port)
+            ids = await asyncio.to_thread(serving, port)
             for one in there:
                 if ids is None or one["Id"] in ids:
-                    self.carrier(one)
+                    await self.carrier(one)
 
-    def _answers(self, attrs: Attrs, host: str, port: int | None) -> bool:
+    async def _answers(self, attrs: Attrs, host: str, port: int | None) -> bool:
         ends = ((attrs.get("NetworkSettings") or {}).get("Networks") or {}).values()
         addresses = {end.get(key) for end in ends for key in ("IPAddress", "GlobalIPv6Address")} - {"", None}
         if host in addresses:
@@ -145,9 +154,9 @@ class _Look:
                     host in _LOOPBACK or published.get("IP") in (host, "0.0.0.0", "::")  # noqa: S104 - compared
                 ):
                     return True
-        return not _is_address(host) and host not in _LOOPBACK and self._called(attrs, host)
+        return not _is_address(host) and host not in _LOOPBACK and await self._called(attrs, host)
 
-    def _called(self, attrs: Attrs, host: str) -> bool:
+    async def _called(self, attrs: Attrs, host: str) -> bool:
         """By a name that Docker's own DNS, or a person, gives a container."""
         compose = resources.compose_of(resources.labels_of(attrs))
         names = {name.lower() for name in resources.names_of(attrs)} | {attrs["Id"][:12]}
@@ -159,7 +168,7 @@ class _Look:
         shared = self._networks(attrs) & {network for one in self.mine for network in self._networks(one)}
         if not shared:
             return False
-        inspected = self.reads.container(attrs["Id"]) or {}
+        inspected = await self.reads.container(attrs["Id"]) or {}
         ends = ((inspected.get("NetworkSettings") or {}).get("Networks") or {}).values()
         aliases = {
             alias.lower() for end in ends if end.get("NetworkID") in shared for alias in end.get("Aliases") or ()
@@ -171,13 +180,13 @@ class _Look:
         ends = ((attrs.get("NetworkSettings") or {}).get("Networks") or {}).values()
         return {end["NetworkID"] for end in ends if end.get("NetworkID")}
 
-    def _socket(self, path: str) -> None:
+    async def _socket(self, path: str) -> None:
         """Containers that share the folder of a socket; the engine's own socket is served by the engine.
 
         Who mounts the socket itself asks there, and does not answer; folders of many sockets tell nothing.
         """
         own = str(self.reads.settings.get("base_url", "")).removeprefix("unix://")
-        if os.path.realpath(path) == os.path.realpath(own):
+        if _real(path) == _real(own):
             return
         self.found.append(resources.path(self.engine, path))
         folder = path.rpartition("/")[0]
@@ -185,9 +194,9 @@ class _Look:
             return
         for one in self.listed:
             if any(mount.get("Source") == folder for mount in one.get("Mounts") or ()):
-                self.carrier(one)
+                await self.carrier(one)
 
-    def named(self, wanted: Mapping[str, Any]) -> None:
+    async def named(self, wanted: Mapping[str, Any]) -> None:
         """What platform.yml says that no SDK can tell."""
         kind, name = str(wanted.get("kind") or "container"), str(wanted.get("id") or wanted.get("name") or "")
         if kind in (resources.CONTAINER, resources.COMPOSE_SERVICE, "service"):
@@ -196,29 +205,34 @@ class _Look:
                 if name in (one["Id"], *resources.names_of(one)) or (
                     compose and name in (compose[1], f"{compose[0]}/{compose[1]}")
                 ):
-                    self.carrier(one)
-        elif kind == resources.NETWORK and (network := self.reads.network(name)):
+                    await self.carrier(one)
+        elif kind == resources.NETWORK and (network := await self.reads.network(name)):
             self.found.append(resources.network(self.engine, network))
-        elif kind == resources.VOLUME and (volume := self.reads.volume(name)):
+        elif kind == resources.VOLUME and (volume := await self.reads.volume(name)):
             self.found.append(resources.volume(self.engine, name, volume))
-        elif kind == resources.IMAGE and (image := self.reads.image(name)):
+        elif kind == resources.IMAGE and (image := await self.reads.image(name)):
             self.found.append(resources.image(self.engine, image))
         elif kind == resources.PATH:
             self.found.append(resources.path(self.engine, name))
 
-    def paths(self) -> None:
+    async def paths(self) -> None:
         """Journal, configuration, program: as paths of the host, or as the volume that they lie in."""
         if self.mine:
             return  # they lie in its mounts, which are all taken already, or in the container itself
         for path in self.facts.paths:
             if path.startswith("/"):
-                places = dict.fromkeys((path, os.path.realpath(path)))
+                places = dict.fromkeys((path, _real(path)))
                 self.found += [resources.path(self.engine, place) for place in places]
-        volumes: Sequence[Attrs] = (self.reads.get("/volumes") or {}).get("Volumes") or ()
+        volumes: Sequence[Attrs] = (await self.reads.get("/volumes") or {}).get("Volumes") or ()
         for one in volumes:
             place = str(one.get("Mountpoint") or "")
             if place and any(path.startswith(place.rstrip("/") + "/") for path in self.facts.paths):
                 self.found.append(resources.volume(self.engine, one["Name"], one))
+
+
+def _real(path: str) -> str:
+    """Where links lead; of UICI's own paths, which are at hand."""
+    return os.path.realpath(path)
 
 
 def _runs_in_the_hosts_network(attrs: Attrs) -> bool:

@@ -6,6 +6,7 @@ is then refused unless the operator declared what it touches.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import posixpath
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ from uici.model import Touch
 from uici_executors.docker import resources
 
 if TYPE_CHECKING:
-    from uici_executors.docker.reads import Attrs
+    from uici_executors.docker.made import Attrs
     from uici_executors.docker.touches import View
 
 #: Docker's own default set; anything beyond may reach out of the container.
@@ -159,7 +160,7 @@ class Reach:
         self.touches: list[Touch] = []
         self.unbounded: list[str] = []
 
-    def of(self, host: Mapping[str, Any]) -> None:
+    async def of(self, host: Mapping[str, Any]) -> None:
         """Of a HostConfig."""
         if host.get("Privileged"):
             self.everything("it is privileged")
@@ -178,22 +179,22 @@ class Reach:
             if not str(one).replace(":", "=", 1).startswith(CONFINING):
                 self.everything(f"its confinement is its own ({str(one)[:60]})")
         for key in ("PidMode", "IpcMode", "NetworkMode", "UsernsMode", "UTSMode"):
-            self._space(key, str(host.get(key) or ""))
+            await self._space(key, str(host.get(key) or ""))
         for one in host.get("VolumesFrom") or ():
-            self._volumes_of(str(one).partition(":")[0])
+            await self._volumes_of(str(one).partition(":")[0])
         for one in host.get("Links") or ():
             self._container(str(one[0] if isinstance(one, list | tuple) else one).partition(":")[0].lstrip("/"))
-        self._binds(host.get("Binds"))
+        await self._binds(host.get("Binds"))
         for one in host.get("Mounts") or ():
-            self.mount(one)
+            await self.mount(one)
 
-    def _space(self, key: str, mode: str) -> None:
+    async def _space(self, key: str, mode: str) -> None:
         if mode == "host":
             self.everything(f"it shares the host's namespace ({key})")
         elif mode.startswith("container:"):
             self._container(mode.removeprefix("container:"))
 
-    def joins(self, wants: Wants) -> None:
+    async def joins(self, wants: Wants) -> None:
         """The networks that a new container joins: who answers to its names there already."""
         networks = dict(wants.networks)
         if wants.misspelt:
@@ -204,19 +205,19 @@ class Reach:
         for name, aliases in networks.items():
             if name in ("default", "bridge", "none", "host"):
                 continue  # where nobody has a name
-            network = self._view.reads.network(name)
+            network = await self._view.reads.network(name)
             if network is None:
                 self.unbounded.append(f"there is no network {name[:100]!r} of exactly this name or full id")
             else:
-                self.aliases(network, [*aliases, wants.name, *wants.hosts], but="")
+                await self.aliases(network, [*aliases, wants.name, *wants.hosts], but="")
 
-    def aliases(self, network: Attrs, names: Sequence[str], *, but: str) -> None:
+    async def aliases(self, network: Attrs, names: Sequence[str], *, but: str) -> None:
         """Members of a network that one of these names reaches now; a second one would take their traffic."""
         wanted = {name for name in names if name}
         for one in self._view.members_of(network):
             if not wanted or one["Id"] == but:
                 continue
-            inspected = self._view.reads.container(one["Id"]) or {}
+            inspected = await self._view.reads.container(one["Id"]) or {}
             ends = ((inspected.get("NetworkSettings") or {}).get("Networks") or {}).values()
             answers = set(resources.names_of(one))
             for end in ends:
@@ -225,48 +226,48 @@ class Reach:
             if wanted & answers:
                 self.touches.append(self._view.touch(one))
 
-    def mount(self, mount: Mapping[str, Any]) -> None:
+    async def mount(self, mount: Mapping[str, Any]) -> None:
         """A mount as asked for (``Mounts`` of a HostConfig) or as there is (``Mounts`` of an inspected container)."""
         kind, source = str(mount.get("Type") or "bind"), str(mount.get("Source") or "")
         options = mount.get("VolumeOptions") or {}
         if kind == "bind":
-            self._path(source, read_only=bool(mount.get("ReadOnly")) or mount.get("RW") is False)
+            await self._path(source, read_only=bool(mount.get("ReadOnly")) or mount.get("RW") is False)
         elif kind == "volume" and options.get("DriverConfig"):
             self.everything(f"the volume {source!r} brings a driver of its own")
         elif kind == "volume":
-            self._volume(str(mount.get("Name") or source))
+            await self._volume(str(mount.get("Name") or source))
         elif kind != "tmpfs":
             self.everything(f"it mounts a {kind}")
 
-    def _binds(self, binds: Any) -> None:
+    async def _binds(self, binds: Any) -> None:
         """docker-py's forms: a list of ``source:target:mode``, or a mapping of source to bind and mode."""
         if isinstance(binds, Mapping):
             for source, how in binds.items():
                 mode = how.get("mode", "rw") if isinstance(how, Mapping) else "rw"
-                self._bind(str(source), str(mode))
+                await self._bind(str(source), str(mode))
             return
         for one in binds or ():
             source, _, rest = str(one).partition(":")
-            self._bind(source if rest else "", rest.rpartition(":")[2])
+            await self._bind(source if rest else "", rest.rpartition(":")[2])
 
-    def _bind(self, source: str, mode: str) -> None:
+    async def _bind(self, source: str, mode: str) -> None:
         if source.startswith(("/", ".", "~")):
-            self._path(source, read_only="ro" in mode.split(","))
+            await self._path(source, read_only="ro" in mode.split(","))
         elif source:
-            self._volume(source)
+            await self._volume(source)
 
-    def _volume(self, name: str) -> None:
+    async def _volume(self, name: str) -> None:
         if not name:
             return  # an anonymous one is made anew
-        attrs = self._view.reads.volume(name) or {}
+        attrs = await self._view.reads.volume(name) or {}
         self.touches.append(Touch(resource=resources.volume(self._view.engine, name, attrs)))
         device = str((attrs.get("Options") or {}).get("device") or "")
         if device.startswith("/"):
-            self._path(device, read_only=False)
+            await self._path(device, read_only=False)
         elif device or attrs.get("Driver", "local") != "local":
             self.unbounded.append(f"the volume {name!r} lies in a place that Docker does not tell")
 
-    def _path(self, name: str, *, read_only: bool) -> None:
+    async def _path(self, name: str, *, read_only: bool) -> None:
         path = posixpath.normpath(name) if name.startswith("/") else ""
         if not path:
             self.everything(f"the path {name!r} is not absolute")
@@ -275,7 +276,7 @@ class Reach:
         if read_only and any(_within(path, one) for one in HARMLESS):
             return
         # Where the engine's host is this one, a link leads to where it leads; elsewhere it can only make this stricter.
-        for place in dict.fromkeys((path, os.path.realpath(path))):
+        for place in dict.fromkeys((path, await _real(path))):
             for one in self._view.own:
                 if one.kind == resources.PATH and (_within(place, one.id) or _within(one.id, place)):
                     self.touches.append(Touch(resource=one))
@@ -300,16 +301,21 @@ class Reach:
         found = [one for one in self._view.listed if name and one["Id"].startswith(name)]
         return found[0] if len(found) == 1 else None
 
-    def _volumes_of(self, name: str) -> None:
+    async def _volumes_of(self, name: str) -> None:
         self._container(name)
         attrs = self._view.find(name) or self._by_prefix(name)
         for mount in (attrs or {}).get("Mounts") or ():
-            self.mount(mount)
+            await self.mount(mount)
 
     def everything(self, why: str) -> None:
         """All that UICI is and needs lies within reach, and more."""
         self.unbounded.append(why)
         self.touches += [Touch(resource=one) for one in self._view.own]
+
+
+async def _real(path: str) -> str:
+    """Where links lead; a file system that does not answer keeps nobody but the one who asked."""
+    return await asyncio.to_thread(os.path.realpath, path)
 
 
 def _within(path: str, folder: str) -> bool:

@@ -10,7 +10,6 @@ import difflib
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -19,6 +18,8 @@ import docker.errors
 import requests
 from docker.models import configs, containers, images, networks, nodes, plugins, secrets, services, swarm, volumes
 from docker.models.resource import Collection, Model
+
+from uici.model.record import dataclass
 
 #: Attributes of the client that hold collections; ``swarm`` is a model of its own.
 COLLECTIONS: Mapping[str, type] = {

@@ -6,14 +6,16 @@ socket) is ``unknown``; what can be told of it is listed all the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from uici.model import Call, Pinned, Resource, Touch
 from uici_executors.docker import resources
+from uici_executors.docker.made import Attrs
 from uici_executors.docker.reach import Reach, wants_of
-from uici_executors.docker.reads import Attrs, Reads
+from uici_executors.docker.reads import Reads
 from uici_executors.docker.words import undiscardable
 
 #: Methods that take a running container away, and all that lives in its namespaces.
@@ -29,17 +31,9 @@ INSIDE = frozenset({"attach", "attach_socket", "exec_create", "exec_resize", "ex
 class View:
     """What the engine has now, asked once for one ``resolve``."""
 
-    def __init__(self, reads: Reads, own: Sequence[Resource]) -> None:
-        self.reads = reads
-        self.own = own
-        self.engine = reads.engine()
-        self._listed: list[Attrs] | None = None
-
-    @property
-    def listed(self) -> list[Attrs]:
-        if self._listed is None:
-            self._listed = self.reads.containers()
-        return self._listed
+    def __init__(self, reads: Reads, own: Sequence[Resource], engine: str, listed: list[Attrs]) -> None:
+        self.reads, self.own = reads, own
+        self.engine, self.listed = engine, listed
 
     def find(self, name: str) -> Attrs | None:
         """A listed container by full id or exact name; the id first, as Docker does: a name may be another one's id."""
@@ -63,10 +57,10 @@ class View:
             managed_by="docker-swarm" if resources.SWARM_SERVICE in labels else None,
         )
 
-    def with_sharers(self, attrs: Attrs) -> list[Touch]:
+    async def with_sharers(self, attrs: Attrs) -> list[Touch]:
         """A container that goes down, and those that live in its namespaces and go with it."""
         found = [self.touch(attrs, takes=True)]
-        ties = self.reads.ties(self.listed)
+        ties = await self.reads.ties(self.listed)
         found += [
             self.touch(one, takes=True)
             for one in self.listed
@@ -74,8 +68,8 @@ class View:
         ]
         return found
 
-    def image(self, name: str) -> Resource | None:
-        attrs = self.reads.image(name)
+    async def image(self, name: str) -> Resource | None:
+        attrs = await self.reads.image(name)
         return resources.image(self.engine, attrs) if attrs else None
 
     def users_of_image(self, image: Resource) -> list[Touch]:
@@ -97,14 +91,15 @@ class View:
         return found
 
 
-def pin(reads: Reads, call: Call, own: Sequence[Resource]) -> Pinned:
+async def pin(reads: Reads, call: Call, own: Sequence[Resource]) -> Pinned:
     """The call made exact, and all that it touches. ``own``: the last identity's resources."""
-    view = View(reads, own)
+    engine, listed = await asyncio.gather(reads.engine(), reads.containers())
+    view = View(reads, own, engine, listed)
     receiver, _, method = call.path.rpartition(".")
     resolver = _RESOLVERS.get(call.path) or _RESOLVERS.get(f"{receiver}.*")
     if resolver is None:
         return Pinned(call=call, unknown=f"nothing here tells what {call.path} touches")
-    pinned = resolver(view, call, method)
+    pinned = await resolver(view, call, method)
     seen: dict[Resource, Touch] = {}
     for touch in pinned.touches:
         kept = seen.get(touch.resource)
@@ -113,7 +108,7 @@ def pin(reads: Reads, call: Call, own: Sequence[Resource]) -> Pinned:
     return replace(pinned, touches=tuple(seen.values()))
 
 
-Resolver = Callable[[View, Call, str], Pinned]
+Resolver = Callable[[View, Call, str], Awaitable[Pinned]]
 
 
 def _subject(call: Call, argument: str) -> str:
@@ -128,7 +123,7 @@ def _gone(call: Call, kind: str, name: str) -> Pinned:
     return Pinned(call=call, unknown=f"there is no {kind} {name[:100]!r} of exactly this name or full id")
 
 
-def _container(view: View, call: Call, method: str) -> Pinned:
+async def _container(view: View, call: Call, method: str) -> Pinned:
     name = _subject(call, "container")
     attrs = view.find(name)
     if attrs is None:
@@ -136,9 +131,9 @@ def _container(view: View, call: Call, method: str) -> Pinned:
     if call.on is None:
         call = replace(call, arguments={**call.arguments, "container": attrs["Id"]})
     if method in INSIDE:
-        return _inside(view, call, attrs)
+        return await _inside(view, call, attrs)
     if method in TAKES:
-        touches = view.with_sharers(attrs)
+        touches = await view.with_sharers(attrs)
         if method.startswith("remove") and call.arguments.get("v"):
             touches += [
                 Touch(resource=resources.volume(view.engine, mount["Name"]))
@@ -148,48 +143,48 @@ def _container(view: View, call: Call, method: str) -> Pinned:
         return Pinned(call=call, touches=tuple(touches))
     touches = [view.touch(attrs)]
     if method == "rename":
-        touches += _renamed(view, attrs, str(call.arguments.get("name", "")))
+        touches += await _renamed(view, attrs, str(call.arguments.get("name", "")))
     if method == "commit":
-        touches += _tagged(view, call)
+        touches += await _tagged(view, call)
     if method.startswith("update"):
-        touches = [view.touch(attrs, takes=_starves(view.reads, attrs, call.arguments))]
+        touches = [view.touch(attrs, takes=await _starves(view.reads, attrs, call.arguments))]
     return Pinned(call=call, touches=tuple(touches))
 
 
-def _renamed(view: View, attrs: Attrs, name: str) -> list[Touch]:
+async def _renamed(view: View, attrs: Attrs, name: str) -> list[Touch]:
     """Who bears the name now, and who answers to it on the networks where it will be heard."""
     reach = Reach(view)
     for end in ((attrs.get("NetworkSettings") or {}).get("Networks") or {}).values():
         if end.get("NetworkID"):
-            reach.aliases({"Id": end["NetworkID"]}, [name], but=attrs["Id"])
+            await reach.aliases({"Id": end["NetworkID"]}, [name], but=attrs["Id"])
     other = view.find(name)
     # Its own project's, so that it stays in its namespace; not its whole labels: what locks that name is its name.
     project = {key: one for key, one in resources.labels_of(attrs).items() if key == resources.PROJECT}
     return [*([view.touch(other)] if other else ()), _named(view, name, project), *reach.touches]
 
 
-def _starves(reads: Reads, attrs: Attrs, arguments: Mapping[str, Any]) -> bool:
+async def _starves(reads: Reads, attrs: Attrs, arguments: Mapping[str, Any]) -> bool:
     """Whether a new memory limit lies below what is in use now: the kernel would kill."""
     from uici_executors.docker.risks import size
 
     limit = arguments.get("mem_limit")
     if not limit or attrs.get("State") != "running":
         return False
-    stats = reads.get(f"/containers/{attrs['Id']}/stats", stream="false", **{"one-shot": "true"}) or {}
+    stats = await reads.get(f"/containers/{attrs['Id']}/stats", stream="false", **{"one-shot": "true"}) or {}
     memory = stats.get("memory_stats") or {}
     inner = memory.get("stats") or {}
     cache = inner.get("total_inactive_file", inner.get("inactive_file", 0))
     return bool(memory.get("usage", 0) - cache > size(limit))
 
 
-def _inside(view: View, call: Call, attrs: Attrs) -> Pinned:
-    inspected = view.reads.container(attrs["Id"])
+async def _inside(view: View, call: Call, attrs: Attrs) -> Pinned:
+    inspected = await view.reads.container(attrs["Id"])
     if inspected is None:
         return _gone(call, "container", attrs["Id"])
     reach = Reach(view)
-    reach.of(inspected.get("HostConfig") or {})
+    await reach.of(inspected.get("HostConfig") or {})
     for mount in inspected.get("Mounts") or ():
-        reach.mount(mount)
+        await reach.mount(mount)
     if call.arguments.get("privileged"):
         reach.everything("the command is privileged")
     why = "what is done inside a container cannot be foreseen; declare `touches:` for this step if you know it"
@@ -206,16 +201,16 @@ def _named(view: View, name: str, labels: Mapping[str, str]) -> Touch:
     return Touch(resource=made)
 
 
-def _create(view: View, call: Call, method: str) -> Pinned:
+async def _create(view: View, call: Call, method: str) -> Pinned:
     wants = wants_of(call.path, call.arguments)
     reach = Reach(view)
-    reach.of(wants.host)
-    reach.joins(wants)
+    await reach.of(wants.host)
+    await reach.joins(wants)
     touches = [_named(view, wants.name, wants.labels), *reach.touches]
     return Pinned(call=call, touches=tuple(touches), unknown="; ".join(reach.unbounded) or None)
 
 
-def _discard(view: View, call: Call, method: str) -> Pinned:
+async def _discard(view: View, call: Call, method: str) -> Pinned:
     attrs = view.find(str(call.arguments.get("container_id", "")))
     why = undiscardable(attrs)
     if why or attrs is None:
@@ -224,35 +219,35 @@ def _discard(view: View, call: Call, method: str) -> Pinned:
     return Pinned(call=call, touches=(view.touch(attrs),))
 
 
-def _image(view: View, call: Call, method: str) -> Pinned:
+async def _image(view: View, call: Call, method: str) -> Pinned:
     name = _subject(call, "image")
-    image = view.image(name)
+    image = await view.image(name)
     if image is None:
         return _gone(call, "image", name)
     touches = [Touch(resource=image), *view.users_of_image(image)]
     if method == "tag":
-        touches = [Touch(resource=image), *_tagged(view, call)]
+        touches = [Touch(resource=image), *await _tagged(view, call)]
     return Pinned(call=call, touches=tuple(touches))
 
 
-def _tagged(view: View, call: Call) -> list[Touch]:
+async def _tagged(view: View, call: Call) -> list[Touch]:
     """The image that bears the name now and would lose it."""
     repository, tag = str(call.arguments.get("repository") or ""), call.arguments.get("tag")
     if not tag and ":" in repository.rpartition("/")[2]:
         repository, _, tag = repository.rpartition(":")
-    image = view.image(f"{repository}:{tag or 'latest'}") if repository else None
+    image = await view.image(f"{repository}:{tag or 'latest'}") if repository else None
     return [Touch(resource=image)] if image else []
 
 
-def _pull(view: View, call: Call, method: str) -> Pinned:
+async def _pull(view: View, call: Call, method: str) -> Pinned:
     if call.arguments.get("all_tags"):
         return Pinned(call=call, unknown="pulling all tags replaces images that cannot be told before")
-    return Pinned(call=call, touches=tuple(_tagged(view, call)))
+    return Pinned(call=call, touches=tuple(await _tagged(view, call)))
 
 
-def _network(view: View, call: Call, method: str) -> Pinned:
+async def _network(view: View, call: Call, method: str) -> Pinned:
     name = _subject(call, "net_id")
-    network = view.reads.network(name)
+    network = await view.reads.network(name)
     if network is None:
         return _gone(call, "network", name)
     own = Touch(resource=resources.network(view.engine, network))
@@ -269,41 +264,41 @@ def _network(view: View, call: Call, method: str) -> Pinned:
     if "disconnect" in method:
         return Pinned(call=call, touches=(view.touch(attrs, takes=True), own))
     reach = Reach(view)
-    reach.aliases(network, list(call.arguments.get("aliases") or ()), but=attrs["Id"])
+    await reach.aliases(network, list(call.arguments.get("aliases") or ()), but=attrs["Id"])
     return Pinned(call=call, touches=(view.touch(attrs), own, *reach.touches))
 
 
-def _new_network(view: View, call: Call, method: str) -> Pinned:
+async def _new_network(view: View, call: Call, method: str) -> Pinned:
     arguments = call.arguments
     if arguments.get("ipam") or arguments.get("options") or arguments.get("driver") not in (None, "bridge"):
         return Pinned(
             call=call, unknown="a network with addresses, options or a driver of its own may reroute the host"
         )
     name = str(arguments.get("name", ""))
-    there = view.reads.network(name)
+    there = await view.reads.network(name)
     made = resources.network(
         view.engine, there or {"Id": f"new:{name}", "Name": name, "Labels": arguments.get("labels")}
     )
     return Pinned(call=call, touches=(Touch(resource=made),))
 
 
-def _volume(view: View, call: Call, method: str) -> Pinned:
+async def _volume(view: View, call: Call, method: str) -> Pinned:
     name = _subject(call, "name")
-    attrs = view.reads.volume(name)
+    attrs = await view.reads.volume(name)
     if attrs is None:
         return _gone(call, "volume", name)
     own = Touch(resource=resources.volume(view.engine, name, attrs))
     return Pinned(call=call, touches=(own, *view.users_of_volume(name)))
 
 
-def _new_volume(view: View, call: Call, method: str) -> Pinned:
+async def _new_volume(view: View, call: Call, method: str) -> Pinned:
     if call.arguments.get("driver_opts") or call.arguments.get("driver") not in (None, "local"):
         return Pinned(call=call, unknown="a volume with a driver or options of its own may be any path or place")
     name = str(call.arguments.get("name") or "")
     return Pinned(call=call, touches=(Touch(resource=resources.volume(view.engine, name)),) if name else ())
 
 
-def _prune(view: View, call: Call, method: str) -> Pinned:
+async def _prune(view: View, call: Call, method: str) -> Pinned:
     """All that may go. What Docker takes by selector is refused; list it, then remove each."""
     what = call.path.replace("api.prune_", "").removesuffix(".prune")
     touches: list[Touch] = []
@@ -313,13 +308,13 @@ def _prune(view: View, call: Call, method: str) -> Pinned:
         ]
     elif what == "images":
         used = {one.get("ImageID") for one in view.listed}
-        images = view.reads.get("/images/json", all=0) or ()
+        images = await view.reads.get("/images/json", all=0) or ()
         touches = [Touch(resource=resources.image(view.engine, one)) for one in images if one["Id"] not in used]
     elif what == "networks":
-        networks = view.reads.get("/networks") or ()
+        networks = await view.reads.get("/networks") or ()
         touches = [Touch(resource=resources.network(view.engine, one)) for one in networks if not view.members_of(one)]
     elif what == "volumes":
-        volumes = (view.reads.get("/volumes") or {}).get("Volumes") or ()
+        volumes = (await view.reads.get("/volumes") or {}).get("Volumes") or ()
         unused = [one for one in volumes if not view.users_of_volume(one["Name"])]
         touches = [Touch(resource=resources.volume(view.engine, one["Name"], one)) for one in unused]
     why = f"{call.path} takes what matches when it runs, not what was looked at; list and remove each instead"

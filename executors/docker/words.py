@@ -7,12 +7,13 @@ image. ``replacement.discard`` removes a container that a replacement set aside,
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from uici.executor import probe
 from uici_executors.docker import resources
-from uici_executors.docker.reads import Attrs, Reads
+from uici_executors.docker.made import Attrs
+from uici_executors.docker.reads import Reads
 from uici_executors.docker.sdk import Method, Parameter
 
 #: Labels of a container that a replacement made.
@@ -26,17 +27,18 @@ _ANONYMOUS = re.compile(r"[0-9a-f]{64}")
 
 _TEXT, _NUMBER, _LIST = frozenset({"string"}), frozenset({"number"}), frozenset({"array"})
 
+PROBE, PLAN, DISCARD = "probe.check", "replacement.plan", "replacement.discard"
 METHODS: Mapping[str, Method] = {
-    "probe.check": Method("probe.check", {"url": Parameter(True, _TEXT), "timeout_seconds": Parameter(False, _NUMBER)}),
-    "replacement.plan": Method(
-        "replacement.plan",
+    PROBE: Method(PROBE, {"url": Parameter(True, _TEXT), "timeout_seconds": Parameter(False, _NUMBER)}),
+    PLAN: Method(
+        PLAN,
         {
             "container_ids": Parameter(True, _LIST),
             "image": Parameter(True, _TEXT),
             "deployment": Parameter(True, _TEXT),
         },
     ),
-    "replacement.discard": Method("replacement.discard", {"container_id": Parameter(True, _TEXT)}),
+    DISCARD: Method(DISCARD, {"container_id": Parameter(True, _TEXT)}),
 }
 
 
@@ -44,12 +46,7 @@ class RefusedError(ValueError):
     """The word does not do that; nothing was sent."""
 
 
-def run(reads: Reads, path: str, arguments: Mapping[str, Any]) -> Any:
-    """Plain data; raises RefusedError and TypeError where nothing was done."""
-    return _RUN[path](reads, **arguments)
-
-
-def _plan(reads: Reads, container_ids: Sequence[str], image: str, deployment: str) -> dict[str, Any]:
+async def plan(reads: Reads, container_ids: Sequence[str], image: str, deployment: str) -> dict[str, Any]:
     """``containers``: for each its ``id``, ``name``, ``old_name``, ``new_name`` and ``config`` (for
     ``api.create_container_from_config``). ``connections``: the networks beyond the first (``net_id``, ``container``,
     ``aliases``, ``ipv4_address``), which the Engine API before 1.44 takes only afterwards."""
@@ -57,14 +54,14 @@ def _plan(reads: Reads, container_ids: Sequence[str], image: str, deployment: st
         raise RefusedError("no image is given, and none is known to have run before; deploy one by its name")
     planned, connections = [], []
     for key in container_ids:
-        attrs = reads.container(key)
+        attrs = await reads.container(key)
         if attrs is None:
             raise RefusedError(f"there is no container {key[:12]!r} any more")
         name = resources.names_of(attrs)[0]
         if (attrs.get("HostConfig") or {}).get("AutoRemove"):
             raise RefusedError(f"{name} removes itself when it stops (--rm), so it could not be swapped back")
         new_name = f"{name}.uici-new-{deployment}"
-        config, further = _config(reads, attrs, image, deployment)
+        config, further = await _config(reads, attrs, image, deployment)
         planned.append(
             {
                 "id": attrs["Id"],
@@ -78,10 +75,12 @@ def _plan(reads: Reads, container_ids: Sequence[str], image: str, deployment: st
     return {"containers": planned, "connections": connections}
 
 
-def _config(reads: Reads, attrs: Attrs, image: str, deployment: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+async def _config(
+    reads: Reads, attrs: Attrs, image: str, deployment: str
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """A container's own configuration without what its old image gave it."""
     config: Mapping[str, Any] = attrs["Config"]
-    base: Mapping[str, Any] = (reads.image(attrs["Image"]) or {}).get("Config") or {}
+    base: Mapping[str, Any] = (await reads.image(attrs["Image"]) or {}).get("Config") or {}
     made: dict[str, Any] = {
         key: config[key]
         for key in _KEPT
@@ -148,12 +147,13 @@ def _endpoints(attrs: Attrs) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     return first, further
 
 
-def _discard(reads: Reads, container_id: str) -> None:
-    attrs = reads.container(container_id)
+async def discardable(reads: Reads, container_id: str) -> str:
+    """The full id of a container that ``replacement.discard`` may remove; raises RefusedError for any other."""
+    attrs = await reads.container(container_id)
     why = undiscardable(attrs)
     if why or attrs is None:
         raise RefusedError(why or "it is gone")
-    reads.client().api.remove_container(attrs["Id"], v=False, force=False)
+    return str(attrs["Id"])
 
 
 def undiscardable(attrs: Attrs | None) -> str | None:
@@ -168,12 +168,6 @@ def undiscardable(attrs: Attrs | None) -> str | None:
     return f"{names[0]} is {status}" if status in ("running", "paused", "restarting") else None
 
 
-def _probe(reads: Reads, url: str, timeout_seconds: float = 2.0) -> dict[str, Any]:
+def probed(url: str, timeout_seconds: float = 2.0) -> dict[str, Any]:
+    """Blocks."""
     return probe.check(url, timeout_seconds)
-
-
-_RUN: Mapping[str, Callable[..., Any]] = {
-    "probe.check": _probe,
-    "replacement.plan": _plan,
-    "replacement.discard": _discard,
-}

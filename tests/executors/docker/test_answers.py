@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from docker import errors as docker_errors
 
 from tests.engines.docker import Docker
 from tests.executors.docker.conftest import call
-from uici.executor import Done, Executor, Target
+from uici.executor import Done, Executor, Rejected, Target
 from uici_executors.docker import answers, listeners
 
 
@@ -38,6 +40,81 @@ async def test_values_of_variables_stay_with_the_engine(docker: Docker, executor
     [copy] = await executor.locate(Target(kind="service", name="copy"))
     assert f"PASSWORD={secret}" in docker.client.containers.get(copy.id).attrs["Config"]["Env"]
     docker.client.containers.get(copy.id).remove()
+
+
+def scene(docker: Docker) -> dict[str, Any]:
+    """What the look-ups below name: a container that runs, one that ended and said something, one with a terminal."""
+    web = docker.run("web", environment={"PASSWORD": "x"}, labels={"of": "the test"})
+    old = docker.run("old", ["sh", "-c", "echo out; echo err >&2; exit 3"])
+    tty = docker.run("tty", ["sh", "-c", "echo seen; exit 0"], tty=True)
+    for one in (old, tty):
+        one.wait()
+    return {"web": web, "old": old, "tty": tty, "image": docker.image()}
+
+
+LOOKUPS: dict[str, Callable[[dict[str, Any]], tuple[str, dict[str, Any]]]] = {
+    "by id": lambda on: ("containers.get", {"container_id": on["web"].id}),
+    "by name": lambda on: ("containers.get", {"container_id": "old"}),
+    "not there": lambda on: ("containers.get", {"container_id": "nobody"}),
+    "all, listed": lambda on: ("containers.list", {"all": True, "sparse": True}),
+    "all, whole": lambda on: ("containers.list", {"all": True}),
+    "whole, by their ids": lambda on: (
+        "containers.list",
+        {"all": True, "ignore_removed": True, "filters": {"id": [on["web"].id, on["old"].id]}},
+    ),
+    "listed, by a label": lambda on: ("containers.list", {"sparse": True, "filters": {"label": ["of=the test"]}}),
+    "a filter that is none": lambda on: ("containers.list", {"sparse": True, "filters": {"nonsense": ["x"]}}),
+    "an image": lambda on: ("images.get", {"name": on["image"]}),
+    "images": lambda on: ("images.list", {}),
+    "a network": lambda on: ("networks.get", {"network_id": "bridge"}),
+    "networks": lambda on: ("networks.list", {}),
+    "low level": lambda on: ("api.inspect_container", {"container": on["old"].id}),
+    "version": lambda on: ("version", {}),
+    "ping": lambda on: ("ping", {}),
+    "a log": lambda on: ("Container.logs", {"tail": 5}),
+    "a log of one stream": lambda on: ("Container.logs", {"tail": 5, "stdout": False}),
+    "all of a log": lambda on: ("Container.logs", {}),
+    "a log with times": lambda on: ("Container.logs", {"tail": 1, "timestamps": True}),
+    "a terminal's log": lambda on: ("Container.logs", {"tail": 5}),
+    "reload": lambda on: ("Container.reload", {}),
+    "diff": lambda on: ("Container.diff", {}),
+}
+
+
+@pytest.mark.engine("docker")
+@pytest.mark.parametrize("look", LOOKUPS)
+async def test_a_look_is_answered_as_docker_py_itself_would(docker: Docker, executor: Executor, look: str) -> None:
+    """However it was asked for: what is recorded is what docker-py gives, an error its own error's names."""
+    on = scene(docker)
+    path, arguments = LOOKUPS[look](on)
+    name = "tty" if "terminal" in look else "old"
+    receiver, _, method = path.rpartition(".")
+
+    def docker_py() -> Any:
+        if receiver == "Container":
+            model = docker.client.containers.get(on[name].id)
+            given = getattr(model, method)(**arguments)
+            return answers.plain(model if method == "reload" else given)
+        try:
+            return answers.plain(
+                getattr(getattr(docker.client, receiver) if receiver else docker.client, method)(**arguments)
+            )
+        except docker_errors.APIError as error:
+            return type(error).__name__
+
+    [found] = await executor.locate(Target(kind="service", name=name))
+    alike = 0
+    while alike < 2:  # once, and again when more is known
+        expected = docker_py()
+        outcome = await executor.run(call(path, found if receiver == "Container" else None, **arguments))
+        if expected != docker_py():
+            continue  # a second went by, which a listing shows
+        alike += 1
+        if isinstance(outcome, Done):
+            assert outcome.answer == expected
+        else:
+            assert isinstance(outcome, Rejected)
+            assert outcome.errors[0] == expected
 
 
 @pytest.mark.engine("docker")

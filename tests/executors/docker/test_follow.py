@@ -76,11 +76,12 @@ async def test_events_of_a_container_and_of_its_successor(docker: Docker, execut
 async def test_a_follower_whose_reader_is_gone_before_it_asks(docker: Docker) -> None:
     """A verification may end at once: nothing of its watch stays."""
     began, gate, reads = threading.Event(), threading.Event(), Reads(docker.settings)
+    client = await reads.client()
 
     def start() -> Iterable[Any]:
         began.set()
         gate.wait(10)
-        events: Iterable[Any] = reads.client().api.events(decode=True)
+        events: Iterable[Any] = client.api.events(decode=True)
         return events
 
     waiting = asyncio.ensure_future(anext(_followed(start, 600, reads.base_url)))
@@ -91,7 +92,7 @@ async def test_a_follower_whose_reader_is_gone_before_it_asks(docker: Docker) ->
     for thread in followers():
         await asyncio.to_thread(thread.join, 10)
     assert followers() == []
-    reads.close()
+    await reads.close()
 
 
 async def test_events_of_a_compose_service(docker: Docker, executor: Executor) -> None:

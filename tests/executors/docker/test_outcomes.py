@@ -16,7 +16,7 @@ from tests.engines.docker import Docker
 from tests.executors.docker.conftest import call, opened
 from uici.executor import Done, Executor, Rejected, Target, Unknown
 from uici.model import Resource, UnreachableError
-from uici_executors.docker import connection
+from uici_executors.docker import reads
 from uici_executors.docker.connection import Exchange
 from uici_executors.docker.connection import outcome as outcome_of
 
@@ -237,7 +237,7 @@ async def test_a_look_of_many_reads_has_an_end(
     docker: Docker, executor: Executor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await executor.engine_id()
-    monkeypatch.setattr(connection, "LOOK", 0.0)
+    monkeypatch.setattr(reads, "LOOK", 0.0)
     with pytest.raises(UnreachableError, match="too long"):
         await executor.locate(Target(kind="service", name="web"))
 
