@@ -157,7 +157,7 @@ def test_the_request_is_the_one_that_the_client_makes(path: str) -> None:
     api, _, name = path.partition(".")
     made = getattr(client(), api)(client().ApiClient())
     serialize = getattr(made, f"_{name}_serialize")
-    given = {key: None for key in inspect.signature(serialize).parameters}
+    given = dict.fromkeys(inspect.signature(serialize).parameters)
     parts = {key: f"a-{key}" for key in known.parameters if f"{{{key}}}" in known.url}
     http, url, *_ = serialize(**{**given, **parts, "_host_index": 0})
     assert (http, url) == (known.http, f"{made.api_client.configuration.host}{known.url.format(**parts)}")
