@@ -9,11 +9,11 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from uici.model import Risk
+from uici.model.record import dataclass
 
 OBSERVE, CHANGE, DESTROY = Risk.OBSERVE, Risk.CHANGE, Risk.DESTROY
 

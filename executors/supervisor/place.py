@@ -12,11 +12,11 @@ import socket
 import stat
 import xmlrpc.client
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from uici.model import Resource, UnreachableError, rfc3339
+from uici.model.record import dataclass
 from uici_executors.supervisor import processes
 from uici_executors.supervisor.transport import BrokenError, Line, NotSentError, Peer, RefusedError
 

@@ -12,8 +12,9 @@ import stat
 import struct
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from uici.model.record import dataclass
 
 _PROC = Path("/proc")
 _TICKS = os.sysconf("SC_CLK_TCK")

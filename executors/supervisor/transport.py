@@ -11,7 +11,6 @@ import os
 import socket
 import struct
 import xmlrpc.client
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,6 +18,7 @@ from supervisor.xmlrpc import SupervisorTransport
 
 from uici.executor import without_login
 from uici.model import UICIError
+from uici.model.record import dataclass
 
 
 class NotSentError(UICIError):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from uici.catalog.registry import OperationRegistry
 from uici.catalog.secret_references import secrets
 from uici.catalog.translator import CommandTranslator
 from uici.model import ConfigurationError, Environment, Operation, Platform, Policies, Runbook, Translation
+from uici.model.record import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,8 +7,10 @@ the few that are read here are named.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
+
+from uici.model.record import dataclass
 
 #: What extensions call their functions by (``optional.of(x)``); no root and no ``as`` may have such a name.
 NAMESPACES = frozenset({"base64", "cel", "math", "optional", "proto", "strings"})

@@ -7,7 +7,7 @@ first, and those without a name add up. A translation is an entry for each diale
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from uici.catalog.conformance import conform
 from uici.catalog.problem import Problem, did_you_mean
 from uici.catalog.source import Document, Trail, read
 from uici.model import ConfigurationError
+from uici.model.record import dataclass
 
 GROUP = "uici.catalogs"
 REQUIRED = ("environments", "operations", "command_translations")

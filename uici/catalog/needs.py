@@ -8,10 +8,11 @@ doubt: whole. Nothing that is left out can change what an expression gives.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from uici.catalog.checked import Expr, tree
+from uici.model.record import dataclass
 
 
 @dataclass(slots=True, eq=False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from yaml import events
 from yaml.cyaml import CParser  # type: ignore[attr-defined] # the stubs leave libyaml's parser out
 
 from uici.catalog.problem import Problem
+from uici.model.record import dataclass
 
 MOST_BYTES = 16 * 1024 * 1024
 DEEPEST = 64

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container
-from dataclasses import dataclass
 from functools import lru_cache
 
 from uici.model import ExpressionError
+from uici.model.record import dataclass
 
 _PATH = re.compile(r"\s*([A-Za-z_]\w*)((?:\.[A-Za-z_]\w*)*)\s*", re.ASCII)
 _OPENING = re.compile(r"\$\$\{|\$\{")

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from uici.catalog import checked, expressions, functions, templates
 from uici.catalog.problem import did_you_mean
 from uici.catalog.types import Types
 from uici.model import ExpressionError
+from uici.model.record import dataclass
 
 Schema = Mapping[str, Any]
 _ERROR = re.compile(r"^(?:[A-Z_]+: )?ERROR: <input>:(-?\d+):(-?\d+): (.*)$")
@@ -165,6 +165,7 @@ class Checker:
 ADDED = (
     "quantity",
     "logPatterns",
+    "sum",
     "timestamp",
     "duration",
     "size",

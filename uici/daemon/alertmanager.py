@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from uici.model import Alert, normalised
+from uici.model.record import dataclass
 
 _NO_TIME = "0001-01-01T00:00:00"
 #: Of what is refused only so much is kept, bytes of JSON.

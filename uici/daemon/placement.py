@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from uici.daemon import incidents
 from uici.model import Alert, Environment, Incident, Reason, Resource
+from uici.model.record import dataclass
 from uici.planners import choose
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ import re
 import ssl
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 from uici.model import Alert, Clock, duration
+from uici.model.record import dataclass
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession

@@ -155,7 +155,7 @@ def prove(path: str | None) -> None:
         gathered = loader.proven(_tell_executors)
         proven = Proven.of(gathered)
         build(loader.path, proven.definitions)  # what cannot be built says why here
-        said = {"proven": proven.to_json()}
+        said = {"proven": proven._asdict()}
     except CatalogError as error:
         said = {"problems": [dataclasses.asdict(one) for one in error.problems]}
     except ConfigurationError as error:

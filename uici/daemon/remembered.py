@@ -14,9 +14,8 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
@@ -29,8 +28,7 @@ if TYPE_CHECKING:
 _MOST = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Proven:
+class Proven(NamedTuple):
     """What passed. ``sections``: each (folder, section) that was read; ``packages``: folders of the software that took part."""
 
     definitions: Mapping[str, Any]
@@ -70,9 +68,6 @@ class Proven:
         except OSError:
             return False
 
-    def to_json(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__slots__}
-
 
 def recall(catalog: str | os.PathLike[str]) -> Proven | None:
     """What passed for this folder and still holds."""
@@ -99,7 +94,7 @@ def remember(catalog: str | os.PathLike[str], proven: Proven) -> None:
     place = _place()
     if place is None:
         return
-    body = orjson.dumps(proven.to_json())
+    body = orjson.dumps(proven._asdict())
     name = _name(catalog)
     new = place / f"{name}.{os.getpid()}"
     try:

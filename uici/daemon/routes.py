@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
+
+from uici.model.record import dataclass
 
 if TYPE_CHECKING:
     from uici.daemon.server import Daemon

@@ -14,9 +14,9 @@ import pwd
 import socket
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from uici.model import ConfigurationError, Origin, Token
+from uici.model.record import dataclass
 
 RIGHTS = frozenset({"alerts", "observe", "operate", "approve", "metrics"})
 #: Of the local socket: approving and posting alerts need a token here too.

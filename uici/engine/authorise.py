@@ -7,7 +7,6 @@ last. It must not look anything up: everything it needs is in the Question.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from uici.catalog.expressions import condition, reads
@@ -25,6 +24,7 @@ from uici.model import (
     Status,
     rfc3339,
 )
+from uici.model.record import dataclass
 
 #: Verdicts of an attempt that helped nobody, whoever asked for it.
 UNHELPFUL = frozenset({"running", "not_recovered", "inconclusive", "failed", "in_doubt"})

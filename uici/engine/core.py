@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from uici.catalog import Catalog
@@ -15,6 +15,7 @@ from uici.engine.execution import Execution, root_id
 from uici.engine.locks import Locks
 from uici.journal import Entry, Journal
 from uici.model import Clock, Evidence
+from uici.model.record import dataclass
 
 Sleep = Callable[[float], Awaitable[None]]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import orjson
@@ -30,6 +30,7 @@ from uici.model import (
     Verification,
     rfc3339,
 )
+from uici.model.record import dataclass
 
 #: Pieces of evidence that a Result holds; of more, those in the middle are left out.
 EVIDENCE = 1000

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from uici.executor import Identity
 from uici.model import Environment, Operation, Origin, Pinned, Policies, Reason, Request, Resource, Risk
+from uici.model.record import dataclass
 
 Refusal = tuple[Reason, str]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from uici.catalog import CommandTranslator
@@ -17,6 +17,7 @@ from uici.engine.environments import OpenEnvironment, bounded
 from uici.engine.verdict import failed, in_doubt
 from uici.executor import Done, Outcome, Rejected, StepToCheck
 from uici.model import Call, ExpressionError, Pinned, Reason, Resource, Risk, Step, Translation
+from uici.model.record import dataclass
 
 #: How many lines of a ``stream: true`` step are kept as its answer.
 STREAM_LINES = 10_000

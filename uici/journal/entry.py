@@ -32,8 +32,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from uici.model.record import dataclass
 
 KINDS = frozenset(
     {

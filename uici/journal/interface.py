@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from uici.journal.entry import Entry
 from uici.model import Alert, Command, Incident, IncidentState, Result
+from uici.model.record import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from uici.model.environment import Environment
 from uici.model.operation import Operation, Translation
+from uici.model.record import dataclass
 from uici.model.request import Origin, Request
 from uici.model.resource import Resource
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from uici.model.matcher import Matcher
 from uici.model.operation import Ask
+from uici.model.record import dataclass
 from uici.model.words import Autonomy
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from uici.model.alert import Alert
+from uici.model.record import dataclass
 from uici.model.resource import Resource
 from uici.model.words import UNENDED, IncidentState
 

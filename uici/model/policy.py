@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from uici.model.record import dataclass
 from uici.model.times import duration
 from uici.model.words import Risk
 

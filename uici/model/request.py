@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from uici.model.record import dataclass
 from uici.model.words import Reason, Risk, Status, Verification, exit_code
 
 ORIGINS = frozenset({"human", "runbook", "llm", "mcp", "library"})

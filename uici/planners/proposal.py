@@ -7,10 +7,10 @@ holds no credentials and reaches no engine; what it proposes is refused by ``eng
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
 from enum import StrEnum
 
 from uici.model import Request, Result
+from uici.model.record import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
