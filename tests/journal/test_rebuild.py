@@ -70,7 +70,6 @@ def _written(history: list[Entry], group: int = 1) -> sqlite3.Connection:
     connection = sqlite3.connect(":memory:", isolation_level=None)
     tables.create(connection)
     requests: set[str] = set()
-    seq = 0
     rows: list[tables.Row] = []
     for entry in history:
         # Each request has another id, and so has an escalation of no incident.
@@ -80,12 +79,11 @@ def _written(history: list[Entry], group: int = 1) -> sqlite3.Connection:
         if once is not None and once in requests:
             continue
         requests.add(once or "")
-        seq += 1
-        rows.append((seq, float(seq), entry.kind, entry.incident, entry.request, entry.data))
+        rows.append(tables.row(entry, float(len(rows) + 1)))
     for start in range(0, len(rows), group):
         some = rows[start : start + group]
-        tables.insert(connection, [(*row[:5], orjson.dumps(row[5]).decode()) for row in some])
-        tables.project_all(connection, some)
+        tables.insert(connection, start, some)
+        tables.project_all(connection, start, some)
     return connection
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from uici import __version__
 from uici.daemon import metrics
 from uici.daemon.logs import logger
-from uici.journal import Entry
+from uici.journal import KINDS, Entry
 from uici.model import UNENDED, Incident, IncidentState
 
 _APPEND_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -63,6 +63,9 @@ class Counts:
         self._began = time.time()
         self.gauges: dict[str, Callable[[], metrics.Values]] = {}
         self._log = logger()
+        self._handlers: dict[str, Callable[[Entry, Any], None] | None] = {
+            kind: getattr(self, f"_on_{kind}", None) for kind in KINDS
+        }
 
     def seed(self, unended: list[Incident]) -> None:
         """The open matters that were there before this process."""
@@ -70,7 +73,7 @@ class Counts:
 
     def seen(self, entry: Entry) -> None:
         self.entries.add(entry.kind)
-        handler = getattr(self, f"_on_{entry.kind}", None)
+        handler = self._handlers[entry.kind]
         if handler is not None:
             handler(entry, entry.data)
 

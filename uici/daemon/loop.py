@@ -44,4 +44,4 @@ class Listening(web.BaseSite):
         if server is None:
             raise RuntimeError("the runner is set up before its sites")
         listen = loop.create_unix_server if self._listening.family == socket.AF_UNIX else loop.create_server
-        self._server = await listen(server, sock=self._listening, backlog=self._backlog)  # type: ignore[operator]
+        self._server = await listen(server, sock=self._listening, backlog=self._backlog)

@@ -178,10 +178,8 @@ NOBODY = Caller("nobody", frozenset(), False, "open")
 
 
 def _caller(daemon: Daemon, request: web.Request, *, needed: bool) -> Caller:
-    transport = request.transport
-    connection = transport.get_extra_info("socket") if transport is not None else None
-    local = connection if connection is not None and connection.family == socket.AF_UNIX else None
     token = tokens.bearer(request.headers.get(hdrs.AUTHORIZATION))
+    local = None if token is not None and daemon.tokens else _local(request)
     if token is not None and (daemon.tokens or local is not None):
         caller = daemon.tokens.caller(token)
         if caller is not None:
@@ -197,6 +195,13 @@ def _caller(daemon: Daemon, request: web.Request, *, needed: bool) -> Caller:
     if needed:
         raise _unauthenticated("a token is needed; send it as `Authorization: Bearer TOKEN`")
     return NOBODY
+
+
+def _local(request: web.Request) -> socket.socket | None:
+    """The connection, where it came by the local socket."""
+    transport = request.transport
+    connection = transport.get_extra_info("socket") if transport is not None else None
+    return connection if connection is not None and connection.family == socket.AF_UNIX else None
 
 
 def _unauthenticated(detail: str) -> ProblemError:
@@ -218,20 +223,21 @@ def _no_browser(request: web.Request) -> None:
 
 async def read(request: web.Request, limit: int) -> bytes:
     """The body, at most ``limit`` bytes. Raises ProblemError 413 (without reading the rest), 415 or 400."""
-    if request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
+    headers = request.headers
+    if headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
         raise ProblemError(415, "encoding", "compressed bodies are not read; send it plain", close=True)
-    if request.content_type != "application/json":
+    if headers.get(hdrs.CONTENT_TYPE) != "application/json" and request.content_type != "application/json":
         raise ProblemError(415, "media_type", "send JSON, with the header `Content-Type: application/json`", close=True)
     length = request.content_length
     if length is not None and length > limit:
         raise too_large(limit)
-    if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
+    if headers.get(hdrs.EXPECT, "").lower() == "100-continue":
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0
     content = request.content
     try:
         if length is not None and content.total_bytes >= length:
-            return await content.read(length) if length else b""
+            return content.read_nowait(length) if length else b""
         parts, seen = [], 0
         async with asyncio.timeout(_READ_SECONDS):
             async for part in content.iter_any():

@@ -24,6 +24,8 @@ class WatchedJournal:
     def __init__(self, journal: Journal, seen: Seen, appended: Callable[[float], None]) -> None:
         self._journal, self._seen, self._appended = journal, seen, appended
         self.failure: str | None = None
+        # Asked with every post.
+        self.waiting_count = journal.waiting_count
 
     async def append(self, *entries: Entry) -> int:
         began = time.perf_counter()

@@ -59,17 +59,20 @@ async def post_alertmanager(daemon: Daemon, request: web.Request, caller: Caller
             "or raise server.limits.alerts_per_post in platform.yml",
         )
     known = daemon.repeats.known(post.alerts)
-    new = [alert.fingerprint if id is None else None for alert, id in zip(post.alerts, known, strict=True)]
     entries = _entries(daemon.catalog, post, known)
-    if entries:
-        await daemon.repeats.append(daemon.journal, new, entries)
+    new = None in known
+    if new:
+        waiting_for = [alert.fingerprint if id is None else None for alert, id in zip(post.alerts, known, strict=True)]
+        await daemon.repeats.append(daemon.journal, waiting_for, entries)
+    elif entries:
+        await daemon.journal.append(*entries)
     if post.truncated:
         await storm(
             daemon.journal,
             f"Alertmanager left {post.truncated} alerts out of a group for {post.receiver!r} (its max_alerts); "
             "they are not known here",
         )
-    if any(new):
+    if new:
         daemon.wake()
     refused = [{"path": one.path, "message": one.message} for one in post.refused]
     if refused and not post.alerts:

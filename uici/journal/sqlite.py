@@ -105,14 +105,7 @@ class SQLiteJournal:
         self._writable()
         if not entries:
             return self._writer.seq
-        now = self._clock()
-        dated = [
-            entry
-            if entry.at
-            else Entry(kind=entry.kind, data=entry.data, incident=entry.incident, request=entry.request, at=now)
-            for entry in entries
-        ]
-        return await self._writer.write(dated)
+        return await self._writer.write(entries, self._clock())
 
     async def rebuild(self) -> None:
         self._writable()

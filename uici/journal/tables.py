@@ -11,8 +11,11 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
+from uici.journal.encoding import text_of
+from uici.journal.entry import Entry
 from uici.model import IncidentState, Status, Verification
 
 APPLICATION_ID = 0x55494349  # "UICI"; `file journal.db` shows it
@@ -81,53 +84,57 @@ def create(connection: sqlite3.Connection) -> None:
     )
 
 
-Row = tuple[int, float, str, str | None, str | None, Mapping[str, Any]]
-"""seq, at, kind, incident, request, data."""
+Row = tuple[float, str, str | None, str | None, str, Mapping[str, Any] | None]
+"""at, kind, incident, request, data as JSON text, data; the last is None where no derived table needs it."""
 
 _VALUES = "(?, ?, ?, ?, ?, ?)"
-_INSERTS = tuple(
-    (many, "INSERT INTO entries VALUES " + ", ".join([_VALUES] * many)) for many in (64, 32, 16, 8, 4, 2, 1)
-)
+#: Of each size up to that of a busy commit a statement of its own, because every statement gives the GIL away and has to
+#: get it back from a busy event loop.
+_AT_ONCE = 32
+_INSERTS = {many: "INSERT INTO entries VALUES " + ", ".join([_VALUES] * many) for many in range(1, _AT_ONCE + 1)}
 
 
-def insert(connection: sqlite3.Connection, rows: Sequence[tuple[int, float, str, str | None, str | None, str]]) -> None:
-    """Writes entries (their data as JSON text). Many at a time, because every statement gives the GIL away and has to
-    get it back from a busy event loop."""
-    start = 0
-    for many, statement in _INSERTS:
-        while len(rows) - start >= many:
-            connection.execute(statement, [value for row in rows[start : start + many] for value in row])
-            start += many
+def row(entry: Entry, now: float) -> Row:
+    """What is written of an entry, at ``now`` where it has no time. Raises TypeError or ValueError for what is no entry."""
+    text, data = text_of(entry)
+    # An alert that an incident knows is an entry and nothing else.
+    only = entry.kind == "alert" and entry.incident is not None
+    return entry.at or now, entry.kind, entry.incident, entry.request, text, None if only else data
 
 
-def project_all(connection: sqlite3.Connection, rows: Sequence[Row]) -> int | None:
+def insert(connection: sqlite3.Connection, seq: int, rows: Sequence[Row]) -> None:
+    """Writes entries; ``seq`` is that of the last one before them."""
+    for start in range(0, len(rows), _AT_ONCE):
+        some = rows[start : start + _AT_ONCE]
+        values: list[Any] = []
+        for number, (at, kind, incident, request, text, _) in enumerate(some, seq + start + 1):
+            values += (number, at, kind, incident, request, text)
+        connection.execute(_INSERTS[len(some)], values)
+
+
+def project_all(connection: sqlite3.Connection, seq: int, rows: Sequence[Row]) -> int | None:
     """``project`` of each in order, with one statement where many alerts come or are joined.
 
-    Gives by how many more alerts and incidents wait now, or None where that has to be counted.
+    ``seq`` is that of the last entry before them. Gives by how many more alerts and incidents wait now, or None where
+    that has to be counted.
     """
-    start, more = 0, 0
-    counted = True
-    while start < len(rows):
-        kind, end = rows[start][2], start + 1
-        while end < len(rows) and rows[end][2] == kind:
-            end += 1
-        run = rows[start:end]
+    more, counted = 0, True
+    derived = [(number, one) for number, one in enumerate(rows, seq + 1) if one[5] is not None]
+    for kind, run in groupby(derived, lambda pair: pair[1][1]):
         if kind == "alert":
-            seqs = [row[0] for row in run if row[3] is None]
+            seqs = [number for number, _ in run]
             more += len(seqs)
-            if seqs:
-                connection.execute("INSERT INTO waiting_alerts SELECT value FROM json_each(?)", (json.dumps(seqs),))
+            connection.execute("INSERT INTO waiting_alerts SELECT value FROM json_each(?)", (json.dumps(seqs),))
         elif kind == "joined":
             counted = False
-            seqs = [seq for row in run for seq in _joined(row[5])]
+            seqs = [joined for _, one in run for joined in _joined(one[5] or {})]
             connection.execute(
                 "DELETE FROM waiting_alerts WHERE seq IN (SELECT value FROM json_each(?))", (json.dumps(seqs),)
             )
         else:
             counted = counted and kind != "incident"
-            for row in run:
-                project(connection, *row)
-        start = end
+            for number, (at, _, incident, request, _, data) in run:
+                project(connection, number, at, kind, incident, request, data or {})
     return more if counted else None
 
 

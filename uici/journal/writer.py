@@ -10,13 +10,12 @@ import asyncio
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
 from uici.journal import reads, tables
-from uici.journal.encoding import text_of
 from uici.journal.entry import Entry
 from uici.journal.failures import in_words
 from uici.model import JournalError
@@ -37,7 +36,7 @@ class _Write:
     def __init__(
         self,
         future: asyncio.Future[Any],
-        rows: Sequence[tuple[Entry, str, Mapping[str, Any]]] = (),
+        rows: Sequence[tables.Row] = (),
         work: Work | None = None,
     ) -> None:
         self.future, self.rows, self.work = future, rows, work
@@ -69,10 +68,13 @@ class Writer:
 
     # In the event loop
 
-    async def write(self, entries: Sequence[Entry]) -> int:
-        """Gives the last one's seq once they are durable. Raises JournalError: none was accepted then."""
+    async def write(self, entries: Sequence[Entry], now: float) -> int:
+        """Gives the last one's seq once they are durable. ``now``: of those without a time, seconds since the epoch.
+
+        Raises JournalError: none was accepted then.
+        """
         try:
-            rows = [(entry, *text_of(entry)) for entry in entries]
+            rows = [tables.row(entry, now) for entry in entries]
         except (TypeError, ValueError) as error:
             raise JournalError(f"an entry cannot be written: {error}") from error
         return int(await self._submit(_Write(self._loop.create_future(), rows)))
@@ -145,27 +147,22 @@ class Writer:
                 self._commit([write])
 
     def _transaction(self, group: list[_Write]) -> None:
-        connection, seq = self._connection, self._seq
+        connection, seq, works = self._connection, self._seq, False
         if self._files() != self._inodes:
             raise FileNotFoundError(f"{self._path} was removed or replaced while this process holds it")
-        texts: list[tuple[int, float, str, str | None, str | None, str]] = []
-        rows: list[tables.Row] = []
-        for write in group:
-            for entry, text, data in write.rows:
-                seq += 1
-                texts.append((seq, entry.at, entry.kind, entry.incident, entry.request, text))
-                rows.append((seq, entry.at, entry.kind, entry.incident, entry.request, data))
-            write.answer = seq
+        rows = [row for write in group for row in write.rows]
         try:
             connection.execute("BEGIN IMMEDIATE")
-            tables.insert(connection, texts)
-            more = tables.project_all(connection, rows)
+            tables.insert(connection, seq, rows)
+            more = tables.project_all(connection, seq, rows)
             for write in group:
+                seq += len(write.rows)
+                write.answer = seq
                 if write.work is not None:
-                    write.answer, more = write.work(connection), None
+                    write.answer, more, works = write.work(connection), None, True
             waiting = self.waiting + more if more is not None else _count_waiting(connection)
             closed, paused = self.closed, self.paused
-            if any(write.work is not None for write in group) or any(row[2] in _HOLDING for row in rows):
+            if works or any(row[1] in _HOLDING for row in rows):
                 closed, paused = reads.closed_keys(connection), reads.paused(connection)
             connection.execute("COMMIT")
         except BaseException:
@@ -178,10 +175,10 @@ class Writer:
         for write in group:
             write.error = in_words(error, self._path)
 
-    def _files(self) -> tuple[tuple[int, int], ...]:
+    def _files(self) -> tuple[int, ...]:
         """Which files the two paths name now. A database that was removed would take commits that nobody finds again."""
-        stats = (self._path.stat(), self._wal.stat())
-        return tuple((one.st_dev, one.st_ino) for one in stats)
+        main, wal = self._path.stat(), self._wal.stat()
+        return main.st_dev, main.st_ino, wal.st_dev, wal.st_ino
 
 
 def _last_seq(connection: sqlite3.Connection) -> int:
