@@ -25,8 +25,20 @@ from uici.executor import (
     Target,
 )
 from uici.model import Call, Environment, Pinned, Resource, Risk, UnreachableError
-from uici_executors.kubernetes import calls, checks, connection, locate, logs, permissions, reviews, risks, watch
+from uici_executors.kubernetes import (
+    calls,
+    checks,
+    connection,
+    locate,
+    logs,
+    permissions,
+    reviews,
+    risks,
+    touches,
+    watch,
+)
 from uici_executors.kubernetes.connection import Server
+from uici_executors.kubernetes.identity import identity as identify
 
 #: Watches and logs that may be open at one time.
 FOLLOWED = 1024
@@ -118,10 +130,16 @@ class KubernetesExecutor:
         return await locate.locate(self._server, target, namespaces)
 
     async def identity(self, facts: Facts) -> Identity:
-        return Identity(unknown="the Kubernetes executor cannot tell yet what of a cluster is UICI's own")
+        """What of this cluster is UICI's own; kept, because what reaches all of the cluster touches that too."""
+        name = self._environment.name if self._environment is not None else ""
+        namespaces = self._environment.namespaces if self._environment is not None else ()
+        found = await identify(self._server, facts, name, namespaces)
+        self._own = found.resources
+        return found
 
     async def resolve(self, call: Call) -> Pinned:
-        return Pinned(call=call, unknown="the Kubernetes executor cannot resolve yet")
+        """With the uid and the resourceVersion of what it is about, and all that it touches."""
+        return await touches.pin(self._server, call, self._own)
 
     async def preview(self, call: Call) -> Diff | None:
         return None

@@ -69,7 +69,7 @@ WORDS: Mapping[str, Kind] = {word: one for one in KINDS.values() for word in (on
 #: What Pods and others name, and what therefore is what it is by its name: made anew under that name it is the same to
 #: them. So the id of these is ``namespace/name``, and nobody has to read a Secret to tell which it is.
 NAMED = frozenset(
-    {"ConfigMap", "Namespace", "Node", "PersistentVolume", "PersistentVolumeClaim", "Secret", "ServiceAccount"}
+    "ConfigMap Namespace Node PersistentVolume PersistentVolumeClaim Secret Service ServiceAccount".split()
 )
 
 
@@ -107,6 +107,4 @@ def named(
     engine: str, kind: str, namespace: str | None, name: str, labels: Mapping[str, str] | None = None
 ) -> Resource:
     """One of ``NAMED`` without a look at it."""
-    return resource(
-        engine, {"kind": kind, "metadata": {"name": name, "namespace": namespace, "labels": labels or {}}}
-    )
+    return resource(engine, {"kind": kind, "metadata": {"name": name, "namespace": namespace, "labels": labels or {}}})

@@ -1,0 +1,133 @@
+"""Whoever answers at an address that UICI needs, as far as it runs in this cluster: Services and Pods. Reads only."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from uici_executors.kubernetes.reach import host_path
+from uici_executors.kubernetes.resources import KINDS
+
+if TYPE_CHECKING:
+    from uici_executors.kubernetes.identity import Look
+
+#: Seconds that the resolver may take.
+_RESOLVE = 3.0
+#: Services that only name another one lead on so often.
+_DEEPEST = 5
+
+
+async def needed(look: Look, address: str) -> None:
+    """``host:port``, a URL or a unix path: all that carries whoever answers there becomes UICI's own."""
+    if address.startswith(("/", "unix:")):
+        if look.node and look.mine is None:
+            look.add(host_path(look.engine, address.removeprefix("unix:").replace("//", "/")))
+        return
+    parts = urlsplit(address if "//" in address else f"//{address}")
+    try:
+        host, port = (parts.hostname or "").lower().rstrip("."), parts.port
+    except ValueError:
+        return
+    await _host(look, host, port, _DEEPEST)
+
+
+async def _host(look: Look, host: str, port: int | None, left: int) -> None:
+    if not host or not left:
+        return
+    if (at := _address(host)) is not None:
+        await _at(look, at, port)
+        return
+    for name, namespace in _names(look, host):
+        found = await look.view.read(KINDS["Service"], namespace, name)
+        if found is not None:
+            await look.service(found)
+            outside = (found.get("spec") or {}).get("externalName")
+            if outside:
+                await _host(look, str(outside).lower(), port, left - 1)
+            return
+    for one in await _resolved(host):
+        await _at(look, one, port)
+
+
+def _names(look: Look, host: str) -> Iterator[tuple[str, str]]:
+    """Services that a name may be in the cluster's own DNS: ``db``, ``db.shop``, ``db.shop.svc…``, ``db-0.db.shop…``."""
+    labels = host.split(".")
+    own = str(look.mine["metadata"]["namespace"]) if look.mine is not None else ""
+    if "svc" in labels[1:] and labels.index("svc", 1) >= 2:
+        at = labels.index("svc", 1)
+        yield labels[at - 2], labels[at - 1]
+        return
+    if look.mine is None:
+        return  # only a Pod asks that DNS
+    if len(labels) == 1 and own:
+        yield labels[0], own
+    elif len(labels) == 2:
+        yield labels[0], labels[1]
+        yield labels[1], own
+    elif len(labels) == 3:
+        yield labels[1], labels[2]
+
+
+async def _resolved(host: str) -> list[str]:
+    """What does not resolve answers nobody now."""
+    try:
+        async with asyncio.timeout(_RESOLVE):
+            found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, TimeoutError, UnicodeError):
+        return []
+    return list(dict.fromkeys(str(one[4][0]).partition("%")[0] for one in found))
+
+
+async def _at(look: Look, address: str, port: int | None) -> None:
+    """Who has this address, or answers at it."""
+    loopback = ipaddress.ip_address(address).is_loopback or ipaddress.ip_address(address).is_unspecified
+    if loopback and (look.mine is not None or not look.node):
+        return  # within its own Pod, or on a machine that is no node
+    nodes = await look.view.all("Node", None) if not loopback and look.mine is None else []
+    here = look.node if loopback else next((_name(one) for one in nodes if address in _addresses(one)), "")
+    services = await look.everywhere("Service")
+    for one in services:
+        spec = one.get("spec") or {}
+        balancers = ((one.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
+        addresses = {
+            *(spec.get("clusterIPs") or ()),
+            *(spec.get("externalIPs") or ()),
+            *(balancer.get("ip") for balancer in balancers),
+        }
+        opened = here and any(part.get("nodePort") == port for part in spec.get("ports") or ())
+        if address in addresses or opened:
+            await look.service(one)
+    for one in await look.everywhere("Pod"):
+        ips = {part.get("ip") for part in (one.get("status") or {}).get("podIPs") or ()}
+        on_node = here and (one.get("spec") or {}).get("nodeName") == here
+        shared = bool((one.get("spec") or {}).get("hostNetwork"))
+        if (address in ips and not shared) or ((on_node or address in ips) and _serves(one, port)):
+            await look.carrier(one)
+
+
+def _serves(pod: Mapping[str, Any], port: int | None) -> bool:
+    """Whether a Pod may answer at this port of its node; one in the node's network that declares none may."""
+    spec = pod.get("spec") or {}
+    ports = [one for part in spec.get("containers") or () for one in part.get("ports") or ()]
+    if any(one.get("hostPort") == port for one in ports):
+        return True
+    return bool(spec.get("hostNetwork")) and (not ports or any(one.get("containerPort") == port for one in ports))
+
+
+def _name(one: Mapping[str, Any]) -> str:
+    return str(one["metadata"]["name"])
+
+
+def _addresses(node: Mapping[str, Any]) -> set[str]:
+    return {str(one.get("address")) for one in (node.get("status") or {}).get("addresses") or ()}
+
+
+def _address(host: str) -> str | None:
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        return "127.0.0.1" if host == "localhost" else None

@@ -1,0 +1,79 @@
+"""A call made exact: the uid and the resourceVersion of what was looked at go along, so that the server refuses a stale one.
+
+The resourceVersion, not the generation: what was measured (healthy replicas, budgets, owners) lies in the status, and only
+the resourceVersion says that it still holds (``docs/decisions``). What a translation gives itself is kept. Pure.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from uici.model import Call
+from uici_executors.kubernetes.fields import Object
+
+#: Arguments of a deletion -> the same in its body. A server that gets a body reads no query, not even a dry run.
+OPTIONS: Mapping[str, str] = {
+    "dry_run": "dryRun",
+    "grace_period_seconds": "gracePeriodSeconds",
+    "ignore_store_read_error_with_cluster_breaking_potential": "ignoreStoreReadErrorWithClusterBreakingPotential",
+    "orphan_dependents": "orphanDependents",
+    "propagation_policy": "propagationPolicy",
+}
+_VERSION, _UID = "/metadata/resourceVersion", "/metadata/uid"
+
+
+def written(call: Call, before: Object) -> Call:
+    """Of a patch or a replacement. A JSON Patch sets both fields to what they were, which the server refuses as a conflict
+    where they are not (a failed ``test`` it would call invalid)."""
+    body, metadata = call.arguments.get("body"), before["metadata"]
+    if isinstance(body, list):
+        if not any(isinstance(one, Mapping) and one.get("path") == _VERSION for one in body):
+            first = [
+                {"op": "replace", "path": _VERSION, "value": metadata["resourceVersion"]},
+                {"op": "replace", "path": _UID, "value": metadata["uid"]},
+            ]
+            body = [*first, *body]
+    else:
+        body = _with(body, "metadata", {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]})
+    return replace(call, arguments={**call.arguments, "body": body})
+
+
+def deleted(call: Call, before: Object) -> Call:
+    """Of a deletion: everything that it says, in its body."""
+    arguments = {name: value for name, value in call.arguments.items() if name not in OPTIONS}
+    options = delete_options(call.arguments)
+    metadata = before["metadata"]
+    arguments["body"] = _with(
+        options, "preconditions", {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
+    )
+    return replace(call, arguments=arguments)
+
+
+def delete_options(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a deletion, wherever they were given."""
+    given = arguments.get("body")
+    options = dict(given) if isinstance(given, Mapping) else {}
+    for name, key in OPTIONS.items():
+        if arguments.get(name) is not None:
+            value = arguments[name]
+            options.setdefault(key, [value] if name == "dry_run" else value)
+    return options
+
+
+def evicted(call: Call, before: Object) -> Call:
+    body = call.arguments.get("body")
+    options = (body.get("deleteOptions") if isinstance(body, Mapping) else None) or {}
+    metadata = before["metadata"]
+    options = _with(options, "preconditions", {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]})
+    whole = _with(body, "metadata", {"name": metadata["name"], "namespace": metadata.get("namespace")})
+    return replace(call, arguments={**call.arguments, "body": {**whole, "deleteOptions": options}})
+
+
+def _with(body: Any, name: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    whole = copy.deepcopy(dict(body)) if isinstance(body, Mapping) else {}
+    part = whole.get(name)
+    whole[name] = {**values, **(part if isinstance(part, Mapping) else {})}
+    return whole
