@@ -17,6 +17,7 @@ from uici.executor import (
     Identity,
     JSONSchema,
     Line,
+    Marks,
     Outcome,
     Permission,
     Settings,
@@ -162,9 +163,11 @@ class DockerExecutor:
             raise UnreachableError("the Docker executor is not open")
         return await calls.run(self._reads, call, pool, observe=observe)
 
-    def stream(self, call: Call) -> AsyncIterator[Line]:
-        """Lines of ``Container.logs``; the cursor is the time of a line, for ``since``."""
-        return follow.lines(self._reads, call)
+    def stream(
+        self, call: Call, *, after: Marks | None = None, until: asyncio.Event | None = None
+    ) -> AsyncIterator[Line]:
+        """Lines of ``Container.logs``."""
+        return follow.lines(self._reads, call, after, until)
 
     def watch(self, resources: Sequence[Resource]) -> AsyncIterator[Changed]:
         """Docker's events about these containers, and about new ones of the same owner."""

@@ -10,7 +10,7 @@ from uici_executors.kubernetes import bodies, models, risks, sdk
 from uici_executors.kubernetes.schemas import Schema, alternatives, kinds_of, values_of
 
 #: Calls that can be followed line by line.
-STREAMS = frozenset({"CoreV1Api.read_namespaced_pod_log"})
+STREAMS = ("CoreV1Api.read_namespaced_pod_log", "pods.logs")
 #: Arguments that are a closed choice.
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "dry_run": ("All",),
@@ -28,7 +28,13 @@ def check(step: StepToCheck) -> Checked:
     problems = [*_arguments(method, step.arguments), *_endless(step), *_errors((*step.accept, *step.retry))]
     if step.stream and step.path not in STREAMS:
         problems.append(
-            CheckProblem(code="not_a_stream", message=f"{step.path} gives no lines; only {', '.join(STREAMS)} does")
+            CheckProblem(code="not_a_stream", message=f"{step.path} gives no lines; only {', '.join(STREAMS)} do")
+        )
+    if step.path == "pods.logs" and not step.stream:
+        problems.append(
+            CheckProblem(
+                code="unknown_call", message="pods.logs gives lines alone", hint="add stream: true to the step"
+            )
         )
     return Checked(
         problems=tuple(problems),

@@ -109,7 +109,29 @@ WORDS: Mapping[str, Method] = {
         url="",
         offered=(),
         verb="",
-    )
+    ),
+    # As ``kubectl logs --follow --selector``; a stream alone. ``name_label``: a label of the Pods; its value names a source.
+    "pods.logs": Method(
+        path="pods.logs",
+        parameters={
+            "namespace": Parameter(True, Type(frozenset({"string"}))),
+            "label_selector": Parameter(True, Type(frozenset({"string"}))),
+            "container": Parameter(False, Type(frozenset({"string"}))),
+            "name_label": Parameter(False, Type(frozenset({"string"}))),
+            "since_seconds": Parameter(False, Type(frozenset({"integer"}))),
+            "tail_lines": Parameter(False, Type(frozenset({"integer"}))),
+        },
+        body=None,
+        answer=None,
+        http="GET",
+        url="/api/v1/namespaces/{namespace}/pods/{name}/log",
+        offered=(),
+        verb="get",
+        version="v1",
+        resource="pods",
+        subresource="log",
+        namespaced=True,
+    ),
 }
 
 

@@ -23,6 +23,7 @@ from uici.executor import (
     Identity,
     JSONSchema,
     Line,
+    Marks,
     Outcome,
     Permission,
     Rejected,
@@ -174,7 +175,9 @@ class SupervisorExecutor:
                 return Rejected(errors=("ConnectionError",), message=str(error), reason="unreachable")
             return Unknown(message=str(error))
 
-    async def stream(self, call: Call) -> AsyncIterator[Line]:
+    async def stream(
+        self, call: Call, *, after: Marks | None = None, until: asyncio.Event | None = None
+    ) -> AsyncIterator[Line]:
         """Whole lines of a process's log as they come; ``cursor``: the log's offset behind the line.
 
         supervisord cannot push, so it is asked twice a second. A log that was cut begins anew.
@@ -182,10 +185,12 @@ class SupervisorExecutor:
         if call.path not in calls.STREAMS:
             raise ConfigurationError(f"{call.path} is no stream; these are: {', '.join(sorted(calls.STREAMS))}")
         _, line, _ = self._opened()
-        name, offset = str(call.arguments["name"]), int(call.arguments.get("offset", 0))
+        name = str(call.arguments["name"])
+        offset = int((after or {}).get(name) or call.arguments.get("offset", 0))
         method = call.path.replace("tail", "read").replace("readProcessLog", "readProcessStdoutLog")
         rest = ""
         while True:
+            ended = until is not None and until.is_set()  # before what is read now, so that nothing comes after it
             try:
                 text, _ = await self._run(line.call, method, name, offset, _LOG_BYTES, timeout=self._timeout())
             except xmlrpc.client.Fault as fault:
@@ -204,8 +209,10 @@ class SupervisorExecutor:
                 at = behind - sum(sizes)
                 for one, size in zip(lines, sizes, strict=True):
                     at += size
-                    yield Line(text=one, cursor=str(at), source=name)
+                    yield Line(text=one, cursor=f"{at:015d}", source=name)
             if not text:
+                if ended:
+                    return
                 await asyncio.sleep(_STREAM_SECONDS)
 
     async def watch(self, resources: Sequence[Resource]) -> AsyncIterator[Changed]:

@@ -8,6 +8,7 @@ plain data to its SDK and back. It must not decide what may run, keep state abou
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -16,6 +17,8 @@ from uici.model import Call, Environment, Pinned, Resource, Risk, Touch
 
 JSONSchema = Mapping[str, Any]
 Settings = Mapping[str, Any]
+#: Source of a stream -> cursor of the last line that somebody has of it.
+Marks = Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,11 +149,17 @@ class Diff:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One line of a stream. ``cursor``: where a follower goes on; ``source``: which replica said it."""
+    """One line of a stream.
+
+    ``source``: which replica said it, told apart from every other one (``web-5c/main``). ``cursor``: where in it a follower
+    goes on: cursors of one source are all different and sort as text in the order of its lines. ``name``: what people call
+    that source, where that is another word.
+    """
 
     text: str
     cursor: str
     source: str = ""
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +189,10 @@ class Executor(Protocol):
 
     ``locate``, ``identity``, ``resolve``, ``preview`` and ``health`` read only; they raise ``UnreachableError`` when the
     engine does not answer. Every wait is bounded.
+
+    ``stream`` begins after the cursors that ``after`` gives for the sources that it knows, and misses nothing there that the
+    engine still has. Once ``until`` is set it gives what there is at that moment and ends; set from the start, it follows
+    nothing.
     """
 
     settings: ClassVar[JSONSchema]
@@ -196,7 +209,9 @@ class Executor(Protocol):
     async def resolve(self, call: Call) -> Pinned: ...
     async def preview(self, call: Call) -> Diff | None: ...
     async def run(self, call: Call) -> Outcome: ...
-    def stream(self, call: Call) -> AsyncIterator[Line]: ...
+    def stream(
+        self, call: Call, *, after: Marks | None = None, until: asyncio.Event | None = None
+    ) -> AsyncIterator[Line]: ...
     def watch(self, resources: Sequence[Resource]) -> AsyncIterator[Changed]: ...
     async def health(self) -> Health: ...
     def permissions(self, calls: Sequence[Call]) -> list[Permission]: ...
@@ -215,6 +230,7 @@ __all__ = [
     "Identity",
     "JSONSchema",
     "Line",
+    "Marks",
     "Outcome",
     "Permission",
     "Pinned",

@@ -49,6 +49,31 @@ async def test_following_ends_with_its_reader(docker: Docker, executor: Executor
     assert followers() == []
 
 
+async def test_who_comes_back_misses_nothing_and_gets_nothing_twice(docker: Docker, executor: Executor) -> None:
+    docker.run("web", ["sh", "-c", "i=0; while [ $i -lt 500 ]; do echo line $i; i=$((i+1)); done; echo -n end"]).wait()
+    [web] = await executor.locate(Target(kind="service", name="web"))
+    everything = [line async for line in executor.stream(call("Container.logs", web))]
+    assert [line.text for line in everything] == [f"line {number}" for number in range(500)] + ["end"]
+    for had in (1, 250, 499, 501):
+        mark = {"web": everything[had - 1].cursor}
+        assert [line async for line in executor.stream(call("Container.logs", web), after=mark)] == everything[had:]
+
+
+async def test_its_end_gives_what_is_left(docker: Docker, executor: Executor) -> None:
+    docker.run("web", ["sh", "-c", "i=0; while [ $i -lt 500 ]; do echo line $i; i=$((i+1)); done; sleep 600"])
+    [web] = await executor.locate(Target(kind="service", name="web"))
+    until, seen = asyncio.Event(), []
+    async with asyncio.timeout(30):
+        async for line in executor.stream(call("Container.logs", web, follow=True), until=until):
+            seen.append(line.text)
+            if line.text == "line 499":
+                until.set()
+    assert seen == [f"line {number}" for number in range(500)]
+    for thread in followers():
+        await asyncio.to_thread(thread.join, 10)
+    assert followers() == []
+
+
 async def test_events_of_a_container_and_of_its_successor(docker: Docker, executor: Executor) -> None:
     docker.run("web")
     docker.run("other")

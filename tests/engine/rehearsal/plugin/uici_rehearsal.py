@@ -6,9 +6,10 @@ faults (``{"call", "then"}``, each used once, in order) and a log of every effec
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -217,7 +218,9 @@ class RehearsalExecutor:
         resources = tuple(self._resource(world, name) for name in names)
         return Done(answer=data[0] if len(data) == 1 else data, resources=resources)
 
-    async def stream(self, call: Call) -> AsyncIterator[Line]:
+    async def stream(
+        self, call: Call, *, after: Mapping[str, str] | None = None, until: asyncio.Event | None = None
+    ) -> AsyncIterator[Line]:
         for number in range(3):
             yield Line(text=f"line {number} password=hunter22", cursor=str(number))
 
