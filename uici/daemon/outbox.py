@@ -7,13 +7,13 @@ not decide who is told: that is ``escalate_to``.
 from __future__ import annotations
 
 import asyncio
-import logging
 import random as random_module
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from uici.daemon.logs import logger
+from uici.daemon.sending import Sending
 from uici.engine.core import Sleep
 from uici.journal import Entry, Escalation, Journal
 from uici.model import Clock, JournalError
@@ -45,7 +45,7 @@ class Outbox:
         self._journal, self.escalate_to = journal, tuple(escalate_to)
         self._clock, self._sleep = clock, sleep
         self._random = random or random_module.SystemRandom()
-        self._send = send or send_by_apprise
+        self._send = send
         self._woken = asyncio.Event()
         self._log = logger()
         self._failing = ""
@@ -61,18 +61,20 @@ class Outbox:
         return self._failing or None
 
     async def run(self) -> None:
-        """Until cancelled. A send that runs then is left to its thread; its row is sent again at the next start."""
+        """Until cancelled. A send that runs then is cut off; its row is sent again at the next start."""
         # Its own thread, so that an address that hangs delays other addresses and nothing else.
-        pool = ThreadPoolExecutor(1, "uici-outbox")
+        pool, sending = ThreadPoolExecutor(1, "uici-outbox"), Sending()
         try:
             while True:
                 self._woken.clear()
                 try:
-                    await self._deliver(pool)
+                    await self._deliver(pool, self._send or sending)
                 except JournalError as error:
                     self._log.error("the outbox cannot be read", problem=str(error))
                 await self._rest()
+                await asyncio.get_running_loop().run_in_executor(pool, sending.rest)
         finally:
+            sending.end()
             pool.shutdown(wait=False, cancel_futures=True)
 
     async def _rest(self) -> None:
@@ -84,14 +86,14 @@ class Outbox:
             woken.cancel()
             slept.cancel()
 
-    async def _deliver(self, pool: ThreadPoolExecutor) -> None:
+    async def _deliver(self, pool: ThreadPoolExecutor, send: Send) -> None:
         if not self.escalate_to:
             return  # the rows stay; /readyz says so
         for row in await self._journal.outbox(self._clock()):
             loop = asyncio.get_running_loop()
             addresses = self._missed.get(row.id, self.escalate_to)
             try:
-                missed = await loop.run_in_executor(pool, self._send, addresses, row)
+                missed = await loop.run_in_executor(pool, send, addresses, row)
                 why = f"not taken by {', '.join(_scheme(one) for one in missed)}" if missed else ""
             except Exception as error:  # noqa: BLE001 - whatever a notifier raises, the row is tried again
                 missed, why = list(addresses), f"{type(error).__name__}: {error}"
@@ -127,19 +129,3 @@ class Outbox:
 def _scheme(address: str) -> str:
     """What may be shown of an address: the rest may be a secret."""
     return address.partition(":")[0][:40] + ":"
-
-
-def send_by_apprise(addresses: Sequence[str], row: Escalation) -> list[str]:
-    """Tells every address; gives those that did not take it."""
-    import apprise  # here, because it takes its time and most processes never tell anybody
-
-    logging.getLogger("apprise").setLevel(logging.ERROR)
-    missed = []
-    for address in addresses:
-        notifier = apprise.Apprise()
-        told = notifier.add(address) and notifier.notify(
-            title=row.title, body=row.message, notify_type=apprise.NotifyType.WARNING
-        )
-        if not told:
-            missed.append(address)
-    return missed
