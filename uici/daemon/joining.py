@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING
 
 from uici.daemon import incidents
@@ -43,7 +43,8 @@ AGAIN = 5.0
 
 
 class Joining:
-    """``confirm``: whether a Prometheus has to confirm recoveries. ``done``: called when a batch is joined."""
+    """``confirm``: whether a Prometheus has to confirm recoveries. ``begin``: called when there are incidents that may
+    begin; ``done``: when a batch is joined."""
 
     def __init__(
         self,
@@ -54,11 +55,12 @@ class Joining:
         repeats: Repeats,
         *,
         confirm: Callable[[], bool],
+        begin: Callable[[], Awaitable[None]],
         done: Callable[[asyncio.Task[None]], None],
     ) -> None:
         self._infrastructure, self._open, self._clock = infrastructure, open_incidents, clock
         self._sleep, self._repeats = sleep, repeats
-        self._confirm, self._done = confirm, done
+        self._confirm, self._begin_some, self._done = confirm, begin, done
         self._log = logger()
         self._tasks: dict[str | None, asyncio.Task[None]] = {}
         self._taken: set[int] = set()
@@ -126,7 +128,12 @@ class Joining:
             data = {"alert": one.seq, "fingerprint": alert.fingerprint, "more": more}
             entries.append(Entry(kind="joined", data=data, incident=incident.id if incident else None))
         self._not_before[environment] = now + AGAIN if held else 0.0
-        await self._open.save(changed.values(), *entries)
+        saving = asyncio.ensure_future(self._open.save(changed.values(), *entries))
+        await asyncio.sleep(0)  # they are in memory now: what only looks begins while they become durable
+        try:
+            await self._begin_some()
+        finally:
+            await saving
         for one in group:
             if one.alert.fingerprint not in held:
                 self._repeats.joined(one.alert.fingerprint, one.seq)

@@ -34,7 +34,7 @@ from uici.model import (
     UnreachableError,
     epoch,
 )
-from uici.planners import Conclusion, Proposal, Verdict, after, choose, plan
+from uici.planners import Conclusion, Planning, Proposal, Verdict, after, choose, plan
 
 if TYPE_CHECKING:
     from uici.engine import UniversalInfrastructureInterface
@@ -69,6 +69,7 @@ class Worker:
             sleep,
             self.repeats,
             confirm=lambda: self._prometheus() is not None,
+            begin=self._begin,
             done=self._task_ended,
         )
         self._running: dict[str, asyncio.Task[None]] = {}
@@ -292,26 +293,41 @@ class Worker:
         start = incidents.next_step(incident, catalog.operations) if known else 0
         verified = incident.reason == Reason.VERIFICATION.value
         acting = incidents.acting(incident, runbook.name, self._clock())
-        await self._open.save([acting])
+        self._open.keep(acting)
+        # What only looks goes on while that becomes durable; a change waits for it.
+        saving = asyncio.ensure_future(self._open.save([acting]))
         planning = plan(acting, alert, runbook, environment, operations=catalog.operations, start=start)
-        async with contextlib.aclosing(planning):
-            said = await anext(planning)
-            while isinstance(said, Proposal):
-                current = self._current(id)
-                if self._stopping:
-                    return None
-                if not current.firing:
-                    return Conclusion(verdict=Verdict.CHANGED, message="its alerts are gone")
-                result = await self._execute(id, said, runbook, environment)
-                if result.reason is Reason.PAUSED:
-                    await self._open.save([incidents.waiting(self._current(id), result.message, self._clock())])
-                    return None
-                changed, said = said.changing, await planning.asend(result)
-                if changed and isinstance(said, Proposal):
-                    await self._open.save([self._current(id)])
+        try:
+            async with contextlib.aclosing(planning):
+                said = await self._follow(id, planning, runbook, environment, saving)
+        finally:
+            await saving
+        if said is None:
+            return None
         if verified and said.verdict is Verdict.NOTHING_TO_DO:
             message = f"still firing though the last change was verified; {said.message}"
             return Conclusion(verdict=Verdict.ESCALATE, reason=Reason.VERIFICATION.value, message=message)
+        return said
+
+    async def _follow(
+        self, id: str, planning: Planning, runbook: Runbook, environment: Environment, saving: asyncio.Future[None]
+    ) -> Conclusion | None:
+        said = await anext(planning)
+        while isinstance(said, Proposal):
+            current = self._current(id)
+            if self._stopping:
+                return None
+            if not current.firing:
+                return Conclusion(verdict=Verdict.CHANGED, message="its alerts are gone")
+            if said.changing:
+                await saving
+            result = await self._execute(id, said, runbook, environment)
+            if result.reason is Reason.PAUSED:
+                await self._open.save([incidents.waiting(self._current(id), result.message, self._clock())])
+                return None
+            changed, said = said.changing, await planning.asend(result)
+            if changed and isinstance(said, Proposal):
+                await self._open.save([self._current(id)])
         return said
 
     async def _execute(self, id: str, proposal: Proposal, runbook: Runbook, environment: Environment) -> Result:
