@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import aiohttp
 import requests
 from docker.errors import NotFound
 
@@ -31,7 +30,7 @@ from uici_executors.docker.connection import (
     response,
 )
 from uici_executors.docker.reads import Reads
-from uici_executors.docker.wire import Said
+from uici_executors.docker.wire import Said, client_error
 
 #: Bytes of answers above which reading them would keep the loop from others.
 LARGE = 200_000
@@ -82,7 +81,7 @@ async def run(reads: Reads, call: Call, pool: Threads, *, observe: bool) -> Outc
         return Rejected(errors=("UnreachableError",), message=str(error), reason="unreachable")
     except TimeoutError as error:
         return came_to(requests.exceptions.ReadTimeout(error))
-    except (aiohttp.ClientError, OSError) as error:
+    except (client_error(), OSError) as error:
         known = isinstance(error, requests.exceptions.RequestException)  # docker-py's errors are OSErrors too
         return came_to(error if known else requests.exceptions.ConnectionError(error))
     except Exception as error:  # noqa: BLE001 - every exception has an outcome: whatever is not listed is unknown

@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-import aiohttp
 from docker.errors import DockerException
 
 from uici.executor import Settings, without_login
@@ -21,7 +20,7 @@ from uici.model import UnreachableError
 from uici_executors.docker import resources
 from uici_executors.docker.connection import Client, unreachable
 from uici_executors.docker.made import Attrs, Made, Ties, ties_of
-from uici_executors.docker.wire import Said, Wire
+from uici_executors.docker.wire import Said, Wire, client_error
 
 #: Seconds that one read may take, and one look of the contract, however many reads it is.
 TIMEOUT, LOOK = 10.0, 25.0
@@ -98,7 +97,7 @@ class Reads:
             raise UnreachableError(
                 f"{self._where} cannot be asked: its base_url is no address; write unix:///path or tcp://host:port"
             ) from None
-        except (aiohttp.ClientError, DockerException, OSError) as error:  # a TimeoutError is an OSError
+        except (client_error(), DockerException, OSError) as error:  # a TimeoutError is an OSError
             raise UnreachableError(unreachable(error, self.base_url)) from error
 
     @contextlib.asynccontextmanager

@@ -10,21 +10,29 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-import aiohttp
 import certifi
 import docker.utils
-from yarl import URL
 
 from uici.executor import Settings
 from uici.model.record import dataclass
+
+if TYPE_CHECKING:
+    import aiohttp
 
 #: GETs under way at one time; more of them would only wait inside of the engine. Streams are not counted.
 AT_ONCE = 16
 #: Seconds for which a connection that is not used is kept: the engine's own end of it tells when it is gone.
 KEPT = 3600.0
+
+
+def client_error() -> type[Exception]:
+    """Whatever aiohttp raises. It is imported where an engine is asked: a check asks none, and it takes 100 ms."""
+    import aiohttp
+
+    return aiohttp.ClientError
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +88,8 @@ class Wire:
 
     @contextlib.asynccontextmanager
     async def _asked(self, path: str, params: Mapping[str, Any] | None) -> AsyncIterator[aiohttp.ClientResponse]:
+        from yarl import URL
+
         session = self._session or self._begun()
         url = URL(f"{self._root}{path}?{urlencode(params)}" if params else f"{self._root}{path}", encoded=True)
         self._under_way += 1
@@ -94,6 +104,9 @@ class Wire:
                 self._opened = max(self._opened - 1, 0)  # we close it ourselves: no sign of another engine
 
     def _begun(self) -> aiohttp.ClientSession:
+        import aiohttp
+        from yarl import URL
+
         base_url, tls = str(self._settings["base_url"]), self._settings.get("tls")
         connector: aiohttp.BaseConnector
         if base_url.startswith("unix://"):
