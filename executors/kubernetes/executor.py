@@ -39,6 +39,7 @@ from uici_executors.kubernetes import (
 )
 from uici_executors.kubernetes.connection import Server
 from uici_executors.kubernetes.identity import identity as identify
+from uici_executors.kubernetes.preview import preview as dry_run
 
 #: Watches and logs that may be open at one time.
 FOLLOWED = 1024
@@ -142,7 +143,8 @@ class KubernetesExecutor:
         return await touches.pin(self._server, call, self._own)
 
     async def preview(self, call: Call) -> Diff | None:
-        return None
+        """The server's own dry run of a pinned call, as a diff."""
+        return await dry_run(self._server, call)
 
     async def run(self, call: Call) -> Outcome:
         """One call; its reads end at ``call.timeout``. Over when its connection is."""

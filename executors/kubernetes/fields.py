@@ -77,6 +77,12 @@ def _known(one: Object, keys: tuple[str, ...]) -> Any:
     return next((one[key] for key in keys if key in one), None)
 
 
+def name_in(field: str, one: Any) -> Any:
+    """By what a thing is known in such a list; None where it has no name there."""
+    keys = _KEYS.get(field)
+    return _known(one, keys) if keys and isinstance(one, Mapping) else None
+
+
 def directives(patch: Any) -> bool:
     """Whether a strategic merge says more than values."""
     if isinstance(patch, Mapping):

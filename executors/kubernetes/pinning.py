@@ -25,7 +25,7 @@ OPTIONS: Mapping[str, str] = {
 _VERSION, _UID = "/metadata/resourceVersion", "/metadata/uid"
 
 
-def written(call: Call, before: Object) -> Call:
+def written(call: Call, before: Object, *, replaces: bool) -> Call:
     """Of a patch or a replacement. A JSON Patch sets both fields to what they were, which the server refuses as a conflict
     where they are not (a failed ``test`` it would call invalid)."""
     body, metadata = call.arguments.get("body"), before["metadata"]
@@ -37,7 +37,10 @@ def written(call: Call, before: Object) -> Call:
             ]
             body = [*first, *body]
     else:
-        body = _with(body, "metadata", {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]})
+        values: dict[str, Any] = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
+        if replaces and metadata.get("finalizers"):
+            values["finalizers"] = []  # what a replacement leaves out it takes away: written down, so that it is judged
+        body = _with(body, "metadata", values)
     return replace(call, arguments={**call.arguments, "body": body})
 
 
@@ -70,6 +73,19 @@ def evicted(call: Call, before: Object) -> Call:
     options = _with(options, "preconditions", {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]})
     whole = _with(body, "metadata", {"name": metadata["name"], "namespace": metadata.get("namespace")})
     return replace(call, arguments={**call.arguments, "body": {**whole, "deleteOptions": options}})
+
+
+def dry(call: Call, deletes: bool, evicts: bool) -> Call:
+    """The same call, which the server carries through and does not keep."""
+    if not deletes and not evicts:
+        return replace(call, arguments={**call.arguments, "dry_run": "All"})
+    arguments = {name: value for name, value in call.arguments.items() if name not in OPTIONS}
+    if deletes:
+        arguments["body"] = {**delete_options(call.arguments), "dryRun": ["All"]}
+    else:
+        body = call.arguments.get("body") or {}
+        arguments["body"] = {**body, "deleteOptions": {**(body.get("deleteOptions") or {}), "dryRun": ["All"]}}
+    return replace(call, arguments={**arguments, "dry_run": "All"})
 
 
 def _with(body: Any, name: str, values: Mapping[str, Any]) -> dict[str, Any]:

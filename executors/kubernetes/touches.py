@@ -138,7 +138,7 @@ def _exact(change: Change, method: Method, call: Call) -> Call:
     change.paths = fields.differences(before, change.after)
     if isinstance(body, Mapping) and fields.directives(body):
         change.paths += [("metadata",), ("spec",)]  # what a directive takes away is not followed, so all of it counts
-    return pinning.written(call, before)
+    return pinning.written(call, before, replaces=method.verb == "update" and not method.subresource)
 
 
 async def _stranger(change: Change, method: Method) -> None:
