@@ -1,4 +1,4 @@
-"""Writes what in docs/reference and infrastructure/schema is generated from the code and the starter catalog.
+"""Writes what in docs/reference, infrastructure/schema and the chart is generated from the code and the starter catalog.
 
 ``make reference``, or ``python -m docs.generate``; tests say when a page is stale. Of no use in an installed package.
 """
@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from docs import generate_chart
 from docs.generate_doors import api_page, cli_page
 
 CHECKOUT = Path(__file__).parent.parent
@@ -161,6 +162,8 @@ def main() -> None:
     for name, page in PAGES.items():
         (REFERENCE / name).write_text(page(), encoding="utf-8")
     reference.main()
+    for name, made in generate_chart.FILES.items():
+        (generate_chart.CHART / "files" / name).write_text(made(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -77,7 +77,8 @@ class Server:
         self.address = "the API server"
 
     async def client(self) -> Any:
-        """The client's ApiClient, made when first asked for, since importing takes half a second. Raises ConfigurationError and UnreachableError."""
+        """The client's ApiClient, made when first asked for: importing it takes half a second. Raises ConfigurationError,
+        UnreachableError."""
         async with self._making:
             if self._client is None:
                 self._client = await self._make()
@@ -289,7 +290,8 @@ def rejected(error: AnswerError, path: str, *, observe: bool) -> Outcome:
         return Rejected(
             errors=error.names,
             message=f"{error}{_cure(error)}",
-            reason=_REASONS.get(error.status, "executor"),
+            # A conflict is looked at anew; what exists already would exist the next time too.
+            reason="executor" if error.reason == "AlreadyExists" else _REASONS.get(error.status, "executor"),
         )
     return Unknown(message=f"{path}: {error}; it may have been done")
 
