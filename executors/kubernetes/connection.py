@@ -290,8 +290,9 @@ def rejected(error: AnswerError, path: str, *, observe: bool) -> Outcome:
         return Rejected(
             errors=error.names,
             message=f"{error}{_cure(error)}",
-            # A conflict is looked at anew; what exists already would exist the next time too.
-            reason="executor" if error.reason == "AlreadyExists" else _REASONS.get(error.status, "executor"),
+            reason=_REASONS.get(error.status, "executor"),
+            # What exists already would exist the next time too.
+            stale=not observe and error.status == 409 and error.reason == "Conflict",
         )
     return Unknown(message=f"{path}: {error}; it may have been done")
 

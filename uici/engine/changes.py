@@ -24,7 +24,7 @@ from uici.engine.roots import command_roots
 from uici.engine.settle import Settled, settle
 from uici.engine.steps import Steps, accepted, retried
 from uici.engine.uninterrupted import uninterrupted
-from uici.engine.verdict import EndedError, failed, in_doubt
+from uici.engine.verdict import EndedError, StaleError, failed, in_doubt
 from uici.executor import Done, Outcome, Rejected, Unknown
 from uici.journal import Entry
 from uici.model import (
@@ -40,6 +40,9 @@ from uici.model import (
     Step,
     UnreachableError,
 )
+
+#: How often a command may find that its target was changed between its look and its act; then it fails as `conflict`.
+CONFLICTS = 3
 
 
 def steps_of(execution: Execution, command: Command, place: OpenEnvironment, inventory: Mapping[str, Any]) -> Steps:
@@ -176,6 +179,15 @@ async def _change(
             _stop_if_cancelled(execution, part)
             draft = steps.call(step, item, _time_left(core, execution))
             continue
+        if isinstance(outcome, Rejected) and outcome.stale and not accepted(step, outcome):
+            # Somebody changed it between the look and the act, and nothing was done: looked at and decided anew.
+            execution.conflicts += 1
+            if execution.conflicts < CONFLICTS:
+                _stop_if_cancelled(execution, part)
+                if part == "steps" and not execution.applied and not execution.undoing:
+                    raise StaleError
+                draft = steps.call(step, item, _time_left(core, execution))
+                continue
         if isinstance(outcome, Unknown):
             doubt = Recorded(
                 intent,

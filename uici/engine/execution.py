@@ -94,7 +94,7 @@ class Execution:
     it takes of each owner. ``cancelled``: set by whoever cancels it. ``failures``: of an ``each`` that goes on after them.
     ``begun``: a call of it was in doubt and the effect of the whole is not there, which says nothing of that call alone.
     ``touched``: keys of what the last change touched. ``items``: what each ``each`` repeats over; ``told``: recorded
-    answers that the journal has already. ``redact`` hides what must not be shown.
+    answers that the journal has already. ``conflicts``: how often its look was stale when it acted. ``redact`` hides what must not be shown.
     """
 
     id: str
@@ -135,6 +135,7 @@ class Execution:
     left_unknown: bool = False
     taking: dict[str, int] = field(default_factory=dict)
     touched: frozenset[str] = frozenset()
+    conflicts: int = 0
     failures: list[EndedError] = field(default_factory=list)
     items: dict[tuple[str, int], list[Any]] = field(default_factory=dict)
     told: dict[str, Any] = field(default_factory=dict)
@@ -184,7 +185,7 @@ class Execution:
         self.items.clear()
         self.told.clear()
         if self.parent is None:
-            self.before, self.has_before = None, False
+            self.before, self.has_before, self.before_journaled = None, False, False
 
     def pass_gates(self, gates: list[Gate]) -> None:
         """Notes the gates; raises EndedError for one that did not pass. A dry run goes on and ends with it."""

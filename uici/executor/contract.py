@@ -9,7 +9,7 @@ plain data to its SDK and back. It must not decide what may run, keep state abou
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -17,8 +17,8 @@ from uici.model import Call, Environment, Pinned, Resource, Risk, Touch
 
 JSONSchema = Mapping[str, Any]
 Settings = Mapping[str, Any]
-#: Source of a stream -> cursor of the last line that somebody has of it.
-Marks = Mapping[str, str]
+#: Of a stream's source: the cursor of the last line that somebody has of it, or an empty text.
+Marks = Callable[[str], str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,11 +86,13 @@ class Done:
 class Rejected:
     """The engine's answer proves that nothing was done. ``errors``: the SDK error's class names, most derived first
     (``accept`` and ``retry`` name one of them). ``reason``: a ``Reason`` value: ``executor``, ``permission``, ``conflict``,
-    ``unreachable``, ``unknown_target``."""
+    ``unreachable``, ``unknown_target``. ``stale``: a precondition of the pinned call no longer held; looking again and
+    deciding again may do."""
 
     errors: tuple[str, ...]
     message: str
     reason: str = "executor"
+    stale: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,8 +192,8 @@ class Executor(Protocol):
     ``locate``, ``identity``, ``resolve``, ``preview`` and ``health`` read only; they raise ``UnreachableError`` when the
     engine does not answer. Every wait is bounded.
 
-    ``stream`` begins after the cursors that ``after`` gives for the sources that it knows, and misses nothing there that the
-    engine still has. Once ``until`` is set it gives what there is at that moment and ends; set from the start, it follows
+    ``stream`` begins, in each source, after the cursor that ``after`` gives for it, and misses nothing that the engine still
+    has. Once ``until`` is set it gives what there is at that moment and ends; set from the start, it follows
     nothing.
     """
 

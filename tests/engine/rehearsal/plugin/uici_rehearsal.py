@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,6 +24,7 @@ from uici.executor import (
     Identity,
     JSONSchema,
     Line,
+    Marks,
     Outcome,
     Permission,
     Rejected,
@@ -170,6 +171,8 @@ class RehearsalExecutor:
         then = fault["then"] if fault else "done"
         if then == "rejected":
             return Rejected(errors=("Conflict", "EngineError"), message="the engine will not", reason="conflict")
+        if then == "stale":
+            return Rejected(errors=("Conflict",), message="it was changed meanwhile", reason="conflict", stale=True)
         if then == "raises":
             raise RuntimeError("an error that the executor did not list")
         if then == "unknown_before":
@@ -219,7 +222,7 @@ class RehearsalExecutor:
         return Done(answer=data[0] if len(data) == 1 else data, resources=resources)
 
     async def stream(
-        self, call: Call, *, after: Mapping[str, str] | None = None, until: asyncio.Event | None = None
+        self, call: Call, *, after: Marks | None = None, until: asyncio.Event | None = None
     ) -> AsyncIterator[Line]:
         for number in range(3):
             yield Line(text=f"line {number} password=hunter22", cursor=str(number))
