@@ -87,7 +87,7 @@ async def lines(reads: Reads, call: Call, after: Marks | None, until: asyncio.Ev
     """Of ``Container.logs`` with its arguments; follows where ``follow`` says so. Cursors: ``uici.executor.cursors``."""
     if call.on is None or call.path != "Container.logs":
         raise ValueError(f"{call.path} gives no lines; only Container.logs does")
-    mark = (after or {}).get(call.on.name, "")
+    mark = after(call.on.name) if after is not None else ""
     follow = bool(call.arguments.get("follow")) and not (until is not None and until.is_set())
     async for line in _pass(reads, call, call.on, mark, follow, until if follow else None):
         mark = line.cursor

@@ -94,7 +94,7 @@ async def stream(
         until = asyncio.Event()
         if not follow:
             until.set()
-    following = _Following(server, wanted, dict(after or {}), until)
+    following = _Following(server, wanted, after or (lambda source: ""), until)
     try:
         async for piece in following.pieces():
             for line in piece:
@@ -125,8 +125,9 @@ class _Container:
 
 
 class _Following:
-    def __init__(self, server: Server, wanted: _Wanted, after: dict[str, str], until: asyncio.Event) -> None:
+    def __init__(self, server: Server, wanted: _Wanted, after: Marks, until: asyncio.Event) -> None:
         self._server, self._wanted, self._after, self._until = server, wanted, after, until
+        self._had: dict[str, str] = {}
         self._path = KINDS["Pod"].path(wanted.namespace)
         self._queue: asyncio.Queue[list[Line] | Exception | None] = asyncio.Queue(PIECES)
         self._containers: dict[str, _Container] = {}
@@ -243,7 +244,7 @@ class _Following:
             one.changed.clear()
             last = self._ended or one.over  # known before what is read now, so that nothing comes after it
             try:
-                if one.restarts and self._after.get(one.source, "") < one.started:
+                if one.restarts and self._mark(one.source) < one.started:
                     await self._previous(one)
                 if one.began or last:
                     await self._once(one, follow=not last)
@@ -277,6 +278,11 @@ class _Following:
             pausing.cancel()
             await asyncio.gather(waiting, pausing, return_exceptions=True)
 
+    def _mark(self, source: str) -> str:
+        if source not in self._had:
+            self._had[source] = self._after(source)
+        return self._had[source]
+
     async def _previous(self, one: _Container) -> None:
         try:
             await self._once(one, follow=False, previous=True)
@@ -287,7 +293,7 @@ class _Following:
     async def _once(self, one: _Container, *, follow: bool, previous: bool = False) -> None:
         """One request: what comes after the last line that is had. An unfinished line counts only at the very end."""
         source, title = one.source, one.title
-        mark = self._after.get(source, "")
+        mark = self._mark(source)
         query = {
             "container": one.name,
             "timestamps": "true",
@@ -321,7 +327,7 @@ class _Following:
                 piece.append(Line(text=text[:LONGEST].rstrip("\r"), cursor=cursor, source=source, name=title))
         if piece:
             await self._queue.put(piece)
-            self._after[source] = piece[-1].cursor
+            self._had[source] = piece[-1].cursor
 
 
 def _containers(pod: Mapping[str, Any], wanted: _Wanted) -> list[_Container]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random as random_module
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,7 +65,7 @@ class Pause:
 
 async def objects(
     server: Server, path: str, query: Mapping[str, str], pause: Pause | None = None
-) -> AsyncIterator[Event]:
+) -> AsyncGenerator[Event, None]:
     """Without an end. Raises UnreachableError where the server refuses it for good (403, 404, a wrong selector)."""
     pause = pause or Pause()
     version = ""

@@ -186,7 +186,7 @@ class SupervisorExecutor:
             raise ConfigurationError(f"{call.path} is no stream; these are: {', '.join(sorted(calls.STREAMS))}")
         _, line, _ = self._opened()
         name = str(call.arguments["name"])
-        offset = int((after or {}).get(name) or call.arguments.get("offset", 0))
+        offset = int((after(name) if after is not None else "") or call.arguments.get("offset", 0))
         method = call.path.replace("tail", "read").replace("readProcessLog", "readProcessStdoutLog")
         rest = ""
         while True:

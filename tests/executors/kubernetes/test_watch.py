@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any
 
 import aiohttp
@@ -60,7 +60,7 @@ async def until(events: AsyncIterator[watch.Event], what: str, name: str = "") -
     raise AssertionError("it ended")
 
 
-def of_maps(server: Server, namespace: str) -> AsyncIterator[watch.Event]:
+def of_maps(server: Server, namespace: str) -> AsyncGenerator[watch.Event, None]:
     return watch.objects(server, f"/api/v1/namespaces/{namespace}/configmaps", {"labelSelector": "of=test"})
 
 
@@ -107,7 +107,7 @@ async def test_an_api_server_that_dies_is_watched_again(server: Server, cluster:
     await asyncio.to_thread(cluster.wait_ready)
     await asyncio.to_thread(cluster.apply, config_map("two"), namespace=namespace)
     await coming
-    await events.aclose()  # type: ignore[attr-defined]
+    await events.aclose()
 
 
 class Between:
@@ -217,7 +217,7 @@ async def test_a_watch_that_ends_misses_nothing(
         assert between.lists == lists
         assert all(one["allowWatchBookmarks"] == "true" for one in between.watches)
     finally:
-        await events.aclose()  # type: ignore[attr-defined]
+        await events.aclose()
         await server.close()
 
 
@@ -236,7 +236,7 @@ async def test_a_watch_goes_on_from_its_last_bookmark(between: Between, cluster:
         await until(events, "LISTED")
         assert [one["resourceVersion"] == "12345678" for one in between.watches] == [False, True, True]
     finally:
-        await events.aclose()  # type: ignore[attr-defined]
+        await events.aclose()
         await server.close()
 
 
