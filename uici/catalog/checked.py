@@ -166,23 +166,26 @@ def _text(data: bytes) -> str:
     return data.decode("utf-8", "replace")
 
 
-def _fields(data: bytes) -> Iterator[tuple[int, Any]]:
+def _fields(data: bytes) -> list[tuple[int, Any]]:
     """Number and value (an integer, or bytes) of each field of a protobuf message."""
-    at = 0
-    while at < len(data):
-        tag, at = _varint(data, at)
+    found: list[tuple[int, Any]] = []
+    at, end = 0, len(data)
+    while at < end:
+        # Nearly every tag, length and number is one byte: a check reads ten thousand of them.
+        tag, at = (data[at], at + 1) if data[at] < 0x80 else _varint(data, at)
         wire = tag & 7
-        if wire == 0:
-            value, at = _varint(data, at)
-            yield tag >> 3, value
-        elif wire == 2:
-            length, at = _varint(data, at)
-            yield tag >> 3, data[at : at + length]
+        if wire == 2:
+            length, at = (data[at], at + 1) if data[at] < 0x80 else _varint(data, at)
+            found.append((tag >> 3, data[at : at + length]))
             at += length
+        elif wire == 0:
+            value, at = (data[at], at + 1) if data[at] < 0x80 else _varint(data, at)
+            found.append((tag >> 3, value))
         else:
             width = 8 if wire == 1 else 4
-            yield tag >> 3, data[at : at + width]
+            found.append((tag >> 3, data[at : at + width]))
             at += width
+    return found
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:

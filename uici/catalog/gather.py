@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import field
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from uici.catalog import schemas
 from uici.catalog.conformance import conform
 from uici.catalog.problem import Problem, did_you_mean
 from uici.catalog.source import Document, Trail, read
+from uici.executor import points
 from uici.model import ConfigurationError
 from uici.model.record import dataclass
 
@@ -145,13 +145,15 @@ def starter() -> Path:
     return Path(next(iter(uici_infrastructure.__path__))) / "config"
 
 
-def catalogs() -> dict[str, Path]:
+def catalogs(*wanted: Any) -> dict[str, Path]:
     """What ``include`` may name: the starter, and each installed plugin of the group ``uici.catalogs``, without importing
-    any; the plugin's package (or the folder that its ``package:folder`` names) holds the files."""
+    any; the plugin's package (or the folder that its ``package:folder`` names) holds the files. ``wanted``: names that
+    may have been installed just now."""
     found = {"starter": starter()}
     from importlib.util import find_spec
 
-    for point in entry_points(group=GROUP):
+    new = next((name for name in wanted if isinstance(name, str) and name not in found), None)
+    for point in points(GROUP, new):
         spec = find_spec(point.module)
         places = list(spec.submodule_search_locations or ()) if spec else []
         if places:
@@ -207,7 +209,7 @@ def _included(document: Document) -> Iterator[tuple[str, Path]]:
     names = document.data.get("include")
     if not isinstance(names, list) or document.is_broken(("include",)):
         return
-    known = catalogs()
+    known = catalogs(*names)
     for index, name in enumerate(names):
         if name in known:
             yield name, known[name]

@@ -16,8 +16,6 @@ import threading
 from collections.abc import Iterable
 from typing import IO, TYPE_CHECKING, Any, cast
 
-import orjson
-
 from uici.catalog import folder
 from uici.daemon import remembered
 from uici.daemon.remembered import Proven
@@ -75,6 +73,8 @@ class Proof:
 
     def _proven(self, process: subprocess.Popen[bytes], path: Path) -> Proven:
         """What passed. The check says first which executors it will need: those are imported while it goes on."""
+        import orjson
+
         from uici.catalog import CatalogError, Problem
         from uici.model import ConfigurationError
 
@@ -170,5 +170,7 @@ def _tell_executors(gathered: Gathered) -> None:
 
 
 def _say(said: dict[str, Any]) -> None:
+    import orjson
+
     sys.stdout.buffer.write(orjson.dumps(said, option=orjson.OPT_APPEND_NEWLINE))
     sys.stdout.flush()

@@ -17,8 +17,6 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import orjson
-
 from uici.catalog import folder as folders
 
 if TYPE_CHECKING:
@@ -83,6 +81,8 @@ def recall(catalog: str | os.PathLike[str]) -> Proven | None:
             digest, _, body = file.read().partition(b"\n")
         if hashlib.sha256(body).hexdigest().encode() != digest:
             return None
+        import orjson  # only now: where nothing is remembered the check has begun before it is imported
+
         proven = Proven(**orjson.loads(body))
     except (OSError, TypeError, ValueError):
         return None
@@ -94,6 +94,8 @@ def remember(catalog: str | os.PathLike[str], proven: Proven) -> None:
     place = _place()
     if place is None:
         return
+    import orjson
+
     body = orjson.dumps(proven._asdict())
     name = _name(catalog)
     new = place / f"{name}.{os.getpid()}"

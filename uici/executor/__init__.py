@@ -23,7 +23,7 @@ from uici.executor.contract import (
     Target,
     Unknown,
 )
-from uici.executor.plugins import load, names
+from uici.executor.plugins import load, names, points
 
 __all__ = [
     "Changed",
@@ -48,5 +48,6 @@ __all__ = [
     "Unknown",
     "load",
     "names",
+    "points",
     "without_login",
 ]
