@@ -34,8 +34,8 @@ def policies(scope: Scope) -> None:
         if not entry.broken:
             scope.shapes.condition(entry.definition["when"], roots.POLICY, entry.add, ("when",))
     for entry in scope.gathered.policies["protected"]:
-        if not entry.broken and not entry.definition.keys() & {"name", "kind", "labels"}:
-            entry.add("missing-key", "names nothing that is protected", "give name, kind or labels")
+        if not entry.broken and not entry.definition.keys() & {"name", "kind", "namespace", "labels"}:
+            entry.add("missing-key", "names nothing that is protected", "give name, kind, namespace or labels")
 
 
 def _reached(entry: Entry, found: tuple[Matcher, ...], earlier: list[tuple[Entry, tuple[Matcher, ...]]]) -> None:

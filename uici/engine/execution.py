@@ -94,7 +94,8 @@ class Execution:
     it takes of each owner. ``cancelled``: set by whoever cancels it. ``failures``: of an ``each`` that goes on after them.
     ``begun``: a call of it was in doubt and the effect of the whole is not there, which says nothing of that call alone.
     ``touched``: keys of what the last change touched. ``items``: what each ``each`` repeats over; ``told``: recorded
-    answers that the journal has already. ``conflicts``: how often its look was stale when it acted. ``redact`` hides what must not be shown.
+    answers that the journal has already. ``conflicts``: how often its look was stale when it acted.
+    ``redact`` hides what must not be shown.
     """
 
     id: str

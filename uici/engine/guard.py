@@ -97,6 +97,8 @@ def _protected(pinned: Pinned, around: Surroundings) -> Refusal | None:
                 fnmatch.fnmatchcase(name.casefold(), rule.name.casefold()) for name in answers_to
             ):
                 continue
+            if rule.namespace is not None and not fnmatch.fnmatchcase(one.namespace or "", rule.namespace):
+                continue
             if any(one.labels.get(label) != value for label, value in rule.labels.items()):
                 continue
             return (

@@ -14,11 +14,13 @@ from uici.model.words import Risk
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Protected:
-    """What nobody may touch. ``name`` and ``environment`` are shell-style patterns; ``labels`` must all be equal."""
+    """What nobody may touch. ``name``, ``namespace`` and ``environment`` are shell-style patterns; ``labels`` must all be
+    equal."""
 
     environment: str = "*"
     name: str | None = None
     kind: str | None = None
+    namespace: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -71,6 +73,7 @@ class Policies:
                     environment=one.get("environment", "*"),
                     name=one.get("name"),
                     kind=one.get("kind"),
+                    namespace=one.get("namespace"),
                     labels=one.get("labels", {}),
                 )
                 for one in definition.get("protected", ())
