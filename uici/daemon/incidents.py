@@ -146,6 +146,9 @@ def joined(incident: Incident, alert: Alert, now: float, *, confirm: bool = Fals
 
 def knows(incident: Incident, alert: Alert) -> bool:
     """Whether the alert says nothing new to it."""
+    for one in incident.alerts:
+        if one.fingerprint == alert.fingerprint and one == alert:
+            return True  # the same post again, as nearly all of a storm's are
     return _with(incident, alert) is incident
 
 

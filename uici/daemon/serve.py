@@ -119,7 +119,8 @@ class Serving:
 
         def seen(entry: Entry) -> None:
             counts.seen(entry)
-            running.seen(entry)
+            if entry.request is not None:
+                running.seen(entry)
             if entry.kind == "escalation":
                 outbox.wake()
 

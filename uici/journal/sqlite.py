@@ -25,6 +25,8 @@ from uici.model import Clock, Command, Incident, IncidentState, JournalError, Re
 
 T = TypeVar("T")
 
+#: Pages of the WAL after which a commit carries them over, while everybody waits: seldom, and those written often only once.
+_CHECKPOINT = 4000
 _PATIENCE = 5.0  # seconds to wait for a lock that another program holds
 
 
@@ -64,6 +66,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         raise JournalError(f"{path}: this file system cannot do SQLite's WAL; put the journal on a local disk")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA temp_store = MEMORY")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT}")
     return connection
 
 
