@@ -10,10 +10,11 @@ import asyncio
 import os
 import posixpath
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from uici.model import Touch
+from uici.model.record import dataclass
 from uici_executors.docker import resources
 
 if TYPE_CHECKING:

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from uici.model import Call, Environment, Pinned, Resource, Risk, Touch
+from uici.model.record import dataclass
 
 JSONSchema = Mapping[str, Any]
 Settings = Mapping[str, Any]
