@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 
 #: Seconds that running requests get to end after the first signal; a second signal ends the waiting.
 GRACE = 30.0
+#: Objects made since the last look for garbage: a storm makes hundreds a millisecond, and leaves hardly any.
+GARBAGE = 10_000
 
 
 def tokens_of(platform: Platform) -> Tokens:
@@ -349,7 +352,13 @@ def _tcp(host: str, port: int) -> socket.socket:
 def serve(loader: UniversalConfigLoader, *, listen: str | None = None, proof: Proof | None = None) -> None:
     """Runs the daemon until a signal ends it; raises UICIError where it cannot start."""
     with asyncio.Runner(loop_factory=loops.factory()) as runner:
-        runner.run(Serving(loader, listen=listen, proof=proof).run())
+        runner.run(Serving(loader, listen=listen, proof=proof, ready=_started).run())
+
+
+def _started(daemon: Daemon) -> None:
+    """What the start made stays for the whole life. To look for garbage in it would hold up alerts again and again."""
+    gc.freeze()
+    gc.set_threshold(GARBAGE, 10, 10)
 
 
 __all__ = ["GRACE", "Serving", "listen_of", "serve", "tokens_of"]
