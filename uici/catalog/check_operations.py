@@ -12,6 +12,7 @@ from uici.catalog.conformance import short, validator
 from uici.catalog.gather import Entry
 from uici.catalog.problem import did_you_mean
 from uici.catalog.scope import Scope
+from uici.catalog.shapes import misfits
 from uici.model import duration
 
 _TYPES = ("object", "array", "string", "integer", "number", "boolean", "null")
@@ -124,5 +125,11 @@ def _asked(scope: Scope, entry: Entry, definition: Mapping[str, Any]) -> None:
         seen = {**late, "answer": scope.returns(verify["operation"])}
         for key in ("expect", "fail"):
             scope.shapes.condition(verify.get(key), seen, entry.add, ("verify", key))
+        if verify.get("answers"):
+            for misfit in misfits(seen["answer"], definition.get("returns", {})):
+                message = f"answers with what {verify['operation']} answers, but the answer promised: {misfit.message}"
+                entry.add("answer-type", message, misfit.hint, at=("verify", "answers"))
+        if "steady" in verify:
+            scope.shapes.of(verify["steady"], seen, entry.add, ("verify", "steady"))
     if "undo" in definition:
         scope.asks(entry, definition["undo"], ("undo",), {**late, "answer": definition.get("returns", {})})

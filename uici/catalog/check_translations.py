@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from uici.catalog import roots
 from uici.catalog.gather import Entry
 from uici.catalog.problem import did_you_mean
 from uici.catalog.scope import Scope
-from uici.catalog.shapes import Schema, misfits
+from uici.catalog.shapes import Schema, either, misfits
 from uici.catalog.source import Trail
 from uici.executor import Executor, StepToCheck, names
 from uici.model import Environment, Risk
+from uici.model.record import dataclass
 
 PARTS = ("steps", "confirm", "revert", "cancel")
 _ANSWER = {
@@ -115,6 +116,7 @@ def _translation(
                 riskiest = (risk, (part, index), step["call"])
     _risk(entry, name, operation, riskiest)
     _idempotence(walk, name)
+    _logs(scope, entry, dialect, executor, operation)
     if not entry.broken:
         _variables(walk)
     _answer(walk)
@@ -137,6 +139,30 @@ def _idempotence(walk: _Walk, name: str) -> None:
             message = f"{name} is idempotent and makes several changes, but this one has no unless"
             hint = "say with unless when its effect is already there, or drop idempotent"
             walk.entry.add("idempotent-without-unless", message, hint, at=(*at, "call"))
+
+
+def _logs(scope: Scope, entry: Entry, dialect: str, executor: Executor, operation: Mapping[str, Any]) -> None:
+    """They can be rendered at any time, so they see what the first step sees, and they change nothing."""
+    steps = entry.definition.get("logs", ())
+    if not steps:
+        return
+    seen = roots.of_operation(operation)
+    seen["inventory"] = roots.INVENTORY
+    walk = _Walk(scope, entry, dialect, executor, operation, seen)
+    if operation["risk"] == "observe":
+        hint = "give its step stream: true"
+        entry.add(
+            "misplaced-key", "an operation that only observes is followed by its steps", hint, at=("logs",), key=True
+        )
+    for index, step in enumerate(steps):
+        risk = _step(walk, step, ("logs", index))
+        if risk is not None and risk is not Risk.OBSERVE:
+            message = f"{step['call']} is {risk}, and logs only observe"
+            entry.add("not-observe", message, "leave it out", at=("logs", index, "call"))
+    if not any(step.get("stream") for step in steps):
+        entry.add(
+            "missing-key", "none of the logs has lines", "add stream: true to the call that gives them", at=("logs",)
+        )
 
 
 def _step(walk: _Walk, step: Mapping[str, Any], at: Trail) -> Risk | None:
@@ -183,7 +209,11 @@ def _step(walk: _Walk, step: Mapping[str, Any], at: Trail) -> Risk | None:
         answer, kind = {"type": "array", "items": answer}, f"list[{kind}]" if kind else None
     if "as" in step:
         _name(walk, step["as"], at)
-        walk.roots[step["as"]] = answer if not unknown else {}
+        seen = answer if not unknown else {}
+        if step["as"] in walk.answers:  # steps that stand for each other, by their `when`
+            seen = either(walk.roots[step["as"]], seen)
+            kind = kind if kind == walk.answers[step["as"]] else None
+        walk.roots[step["as"]] = seen
         walk.answers[step["as"]] = kind
     if "until" in step:
         own = {step["as"]: walk.roots[step["as"]]} if "as" in step else {}

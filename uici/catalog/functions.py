@@ -1,4 +1,4 @@
-"""What CEL has here beside its standard: extensions, ``quantity`` and ``logPatterns``. Pure functions of their input."""
+"""What CEL has here beside its standard: extensions, ``quantity``, ``logPatterns`` and ``sum``. Pure functions of their input."""
 
 from __future__ import annotations
 
@@ -73,6 +73,16 @@ def quantity(text: str) -> int:
     return value
 
 
+def total(numbers: list[Any]) -> int:
+    """The sum of a list of integers; raises ValueError where it is more than 64 bits can hold, or no integer is among them."""
+    if not all(type(one) is int for one in numbers):
+        raise ValueError("sum() adds integers, and there is something else in the list")
+    value: int = sum(numbers)
+    if not -(2**63) <= value < 2**63:
+        raise ValueError("the sum is more than 64 bits can hold")
+    return value
+
+
 def log_patterns(lines: list[Any]) -> list[dict[str, Any]]:
     """What lines of a log say, most frequent first: ``{name, template, count}``.
 
@@ -124,7 +134,7 @@ def cel() -> Any:
 
 @cache
 def added() -> tuple[Any, ...]:
-    """Declarations of ``quantity`` and ``logPatterns``."""
+    """Declarations of ``quantity``, ``logPatterns`` and ``sum``, which is called as Kubernetes' CEL library calls it."""
     kinds, overload, declare = cel().Type, cel().Overload, cel().FunctionDecl
     patterns = kinds.List(kinds.Map(kinds.STRING, kinds.DYN))
     lines = kinds.List(kinds.STRING)
@@ -136,5 +146,17 @@ def added() -> tuple[Any, ...]:
         declare(
             "logPatterns",
             [overload("log_patterns_list", return_type=patterns, parameters=[lines], impl=log_patterns)],
+        ),
+        declare(
+            "sum",
+            [
+                overload(
+                    "list_int_sum",
+                    return_type=kinds.INT,
+                    parameters=[kinds.List(kinds.INT)],
+                    is_member=True,
+                    impl=total,
+                )
+            ],
         ),
     )

@@ -200,7 +200,9 @@ TRANSLATION = _keys(
             "What can be followed of it while it runs and after: calls that only observe; the lines of those with `stream: true`. "
             "They see no answers but their own.",
         ),
-        "verify_within": _duration("How long verification may take on this engine, in place of the operation's `within`."),
+        "verify_within": _duration(
+            "How long verification may take on this engine, in place of the operation's `within`."
+        ),
         "same_as": _text("Another dialect of this operation, whose translation is used."),
     },
     "How one dialect says one operation: `steps`, or `same_as`.",

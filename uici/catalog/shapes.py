@@ -6,7 +6,6 @@ Only what can be told is told: where a value is known at run time alone, its sch
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import jsonschema_rs
@@ -16,8 +15,9 @@ from uici.catalog.conformance import short, validator
 from uici.catalog.problem import did_you_mean
 from uici.catalog.source import Trail
 from uici.catalog.typed import Checker, Typed, values
-from uici.catalog.types import kind_of, values_of
+from uici.catalog.types import is_closed, kind_of, values_of
 from uici.model import ExpressionError
+from uici.model.record import dataclass
 
 Schema = Mapping[str, Any]
 Say = Callable[..., None]
@@ -143,6 +143,32 @@ class Shapes:
             return {"anyOf": [side or {} for side in sides]}
         field = self.checker.field(tree, one)
         return dict(field) if isinstance(field, Mapping) else None
+
+
+def either(one: Schema, other: Schema) -> Schema:
+    """What is known of a value that is one or the other: of two objects all their fields, for one of them has it."""
+    if one is other or one == other:
+        return one
+    kind, nullable = kind_of(one)
+    if (kind, nullable) != kind_of(other):
+        return {}
+    marks = {"readOnly": True} if one.get("readOnly") is True and other.get("readOnly") is True else {}
+    if kind == "object" and is_closed(one) and is_closed(other):
+        fields, others = one.get("properties", {}), other.get("properties", {})
+        return {
+            **marks,
+            "type": "object",
+            "properties": {
+                name: either(fields[name], others[name])
+                if name in fields and name in others
+                else fields.get(name, others.get(name))
+                for name in (*fields, *(name for name in others if name not in fields))
+            },
+            "additionalProperties": False,
+        }
+    if kind == "array":
+        return {**marks, "type": "array", "items": either(one.get("items", {}), other.get("items", {}))}
+    return {**marks, "type": kind} if kind in ("string", "integer", "boolean") and not nullable else {}
 
 
 def misfits(given: Any, wanted: Any, at: Trail = ()) -> Iterator[Misfit]:

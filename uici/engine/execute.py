@@ -313,7 +313,11 @@ async def _verify(core: Core, execution: Execution, command: Command, steps: Ste
     roots = {**command_roots(command), "answer": execution.answer}
     if execution.has_before:
         roots["before"] = execution.before
-    return await verify(core, execution, definition, roots)
+    if command.translation.verify_within is not None:
+        definition = dataclasses.replace(definition, within=command.translation.verify_within)
+    made = command.operation.target is None or command.operation.target.new
+    found = [resource for resource, _ in steps.receivers.values()] if made else [execution.target]
+    return await verify(core, execution, definition, roots, [one for one in found if one is not None])
 
 
 async def _confirm(core: Core, execution: Execution, command: Command, steps: Steps) -> str:

@@ -6,21 +6,31 @@ No answer is never a pass and never a failure: it is ``inconclusive``. Woken ear
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from uici.catalog.expressions import condition
+from uici.catalog.expressions import condition, render
+from uici.engine import execution as execution_bounds
 from uici.engine.asking import ask
 from uici.engine.core import Core
-from uici.engine.execution import Execution
+from uici.engine.execution import Execution, size_of
 from uici.engine.verdict import EndedError
-from uici.model import ExpressionError, UnreachableError, Verification, Verify
+from uici.model import ExpressionError, Resource, UnreachableError, Verification, Verify
 
 
-async def verify(core: Core, execution: Execution, definition: Verify, roots: Mapping[str, Any]) -> Verification:
-    """Samples are the execution's evidence. Ends at once where ``fail`` holds or the execution is cancelled."""
+async def verify(
+    core: Core,
+    execution: Execution,
+    definition: Verify,
+    roots: Mapping[str, Any],
+    watched: Sequence[Resource] = (),
+) -> Verification:
+    """Samples are the execution's evidence. Ends at once where ``fail`` holds or the execution is cancelled.
+
+    ``watched``: what may tell that it is time for another sample.
+    """
     changed = asyncio.Event()
-    watcher = asyncio.ensure_future(_watch(execution, changed))
+    watcher = asyncio.ensure_future(_watch(execution, watched, changed))
     try:
         return await _verify(core, execution, definition, roots, changed)
     finally:
@@ -34,15 +44,21 @@ async def _verify(
 ) -> Verification:
     until = core.clock() + definition.within
     held_since: float | None = None
+    held: Any = None
     while True:
         changed.clear()
-        verdict, seen = await _sample(core, execution, definition, roots)
+        verdict, seen, steady = await _sample(core, execution, definition, roots)
         at = core.clock()
         execution.note("sample", definition.operation, verdict, seen)
+        if definition.answers and "answer" in seen and size_of(seen["answer"]) <= execution_bounds.ANSWER:
+            execution.answer = seen["answer"]
         if verdict == "fail":
             return Verification.NOT_RECOVERED
         if verdict == "holds":
-            held_since = at if held_since is None else held_since
+            if held_since is None or steady != held:
+                if held_since is not None and at >= until:
+                    return Verification.NOT_RECOVERED  # it comes and goes
+                held_since, held = at, steady
             if at - held_since >= definition.stable_for:
                 return Verification.RECOVERED
             wait = min(definition.every, held_since + definition.stable_for - at)
@@ -58,15 +74,18 @@ async def _verify(
 
 async def _sample(
     core: Core, execution: Execution, definition: Verify, roots: Mapping[str, Any]
-) -> tuple[str, dict[str, Any]]:
+) -> tuple[str, dict[str, Any], Any]:
+    """The verdict, what is shown of it, and what must not change while it holds."""
     try:
         answer = await ask(core, execution, definition.operation, definition.parameters, roots)
         seeing = {**roots, "answer": answer}
         if definition.fail is not None and condition(definition.fail, seeing):
-            return "fail", {"answer": answer}
-        return ("holds" if condition(definition.expect, seeing) else "does_not_hold"), {"answer": answer}
+            return "fail", {"answer": answer}, None
+        if not condition(definition.expect, seeing):
+            return "does_not_hold", {"answer": answer}, None
+        return "holds", {"answer": answer}, render(definition.steady, seeing)
     except (EndedError, ExpressionError, UnreachableError) as error:
-        return "no_answer", {"message": str(error)}
+        return "no_answer", {"message": str(error)}, None
 
 
 async def _pause(core: Core, execution: Execution, seconds: float, changed: asyncio.Event) -> None:
@@ -84,8 +103,8 @@ async def _pause(core: Core, execution: Execution, seconds: float, changed: asyn
         await asyncio.gather(*waits, return_exceptions=True)
 
 
-async def _watch(execution: Execution, changed: asyncio.Event) -> None:
-    if execution.place is None or execution.target is None:
+async def _watch(execution: Execution, watched: Sequence[Resource], changed: asyncio.Event) -> None:
+    if execution.place is None or not watched:
         return
-    async for _ in execution.place.executor.watch([execution.target]):
+    async for _ in execution.place.executor.watch(watched):
         changed.set()

@@ -37,7 +37,10 @@ class Ask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verify:
-    """An observe operation, asked until ``expect`` has held for ``stable_for``. Times in seconds."""
+    """An observe operation, asked until ``expect`` has held for ``stable_for``. Times in seconds.
+
+    ``steady``: a template whose value must stay the same meanwhile; None: nothing must.
+    """
 
     operation: str
     parameters: Mapping[str, Any]
@@ -52,6 +55,7 @@ class Verify:
 class Operation:
     """What may be asked. ``parameters`` and ``returns`` are JSON Schema 2020-12; ``timeout`` is of the calls, seconds."""
 
+    steady: Any = None
     name: str
     summary: str
     risk: Risk
@@ -95,6 +99,8 @@ class Operation:
             undo=_ask(definition.get("undo")),
             definition=definition,
         )
+                answers=verify.get("answers", False),
+                steady=verify.get("steady"),
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +133,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Translation:
-    """How one dialect says one operation. ``returns`` is the template of the operation's answer."""
+    """How one dialect says one operation. ``returns`` is the template of the operation's answer.
+
+    ``verify_within``: seconds that its verification may take there; None: what the operation says.
+    """
 
     operation: str
     dialect: str
@@ -142,6 +151,8 @@ class Translation:
     def parse(cls, operation: str, dialect: str, definition: Mapping[str, Any]) -> Translation:
         """Of a definition that has passed the schema of ``command_translations.yml``, ``same_as`` already followed."""
         return cls(
+    logs: tuple[Step, ...] = ()
+    verify_within: float | None = None
             operation=operation,
             dialect=dialect,
             steps=_steps(definition["steps"]),
@@ -155,6 +166,8 @@ class Translation:
 
 def _ask(definition: Mapping[str, Any] | None) -> Ask | None:
     return Ask(operation=definition["operation"], parameters=definition.get("parameters", {})) if definition else None
+            logs=_steps(definition.get("logs", ())),
+            verify_within=duration(definition["verify_within"]) if "verify_within" in definition else None,
 
 
 def _steps(definitions: Any) -> tuple[Step, ...]:
