@@ -130,6 +130,8 @@ def _value(wanted: Type, schema: Any, at: str, mode: _Mode, values: tuple[str, .
 
 def _object(wanted: Type, schema: Schema, at: str, mode: _Mode) -> Iterator[Problem]:
     properties = schema.get("properties", {})
+    if wanted.model is not None and schema.get("readOnly") and properties is models.schema(wanted.model)["properties"]:
+        return  # what the cluster answered with, put back where it was
     if wanted.model is None:
         for key, inner in properties.items():
             if not (mode.directives and key.startswith("$")):

@@ -97,6 +97,8 @@ def of_call(path: str, arguments: Mapping[str, Any]) -> list[Right]:
     )
     if method.name.startswith("connect_get_") and method.subresource in ("attach", "exec", "portforward"):
         return [replace(right, verb="create", name=""), right]  # a websocket; newer servers ask for create as well
+    if path == "pods.logs":  # it looks for the Pods as they come, and then reads of each
+        return [replace(right, subresource="", verb="list"), replace(right, subresource="", verb="watch"), right]
     if method.verb == "list" and arguments.get("watch") is True:
         return [replace(right, verb="watch")]
     return [right]
@@ -144,8 +146,6 @@ def settled(rights: Iterable[Right], namespaces: Sequence[str] = ()) -> list[Rig
 
 def _is_covered(right: Right, by: set[Right]) -> bool:
     wider = {replace(right, name=""), replace(right, namespace=EVERY), replace(right, name="", namespace=EVERY)}
-    if not right.namespace:
-        wider = {replace(right, name="")}
     return bool((wider - {right}) & by)
 
 
