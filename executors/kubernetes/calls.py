@@ -14,9 +14,9 @@ from typing import Any
 
 import aiohttp
 
-from uici.executor import Done, Outcome, Rejected, probe
+from uici.executor import Done, Outcome, Rejected
 from uici.model import Call, Resource, Risk, UnreachableError
-from uici_executors.kubernetes import risks, sdk
+from uici_executors.kubernetes import risks, sdk, words
 from uici_executors.kubernetes.connection import PAGE, AnswerError, Server, answer_of, failed, rejected
 from uici_executors.kubernetes.resources import resource
 
@@ -30,8 +30,8 @@ _PARTS = frozenset({"name", "namespace", "plural", "group", "version"})
 
 async def run(server: Server, call: Call) -> Outcome:
     """One call; it is over at ``call.timeout`` seconds at the latest."""
-    if call.path == "probe.check":
-        return Done(answer=await asyncio.to_thread(probe.check, **call.arguments))
+    if call.path in words.WORDS:
+        return await _word(call)
     observe = risks.risk(call.path, call.arguments) is Risk.OBSERVE
     api, _, method = call.path.rpartition(".")
     if sdk.find(call.path) is None or api == "pods":
@@ -59,6 +59,16 @@ async def run(server: Server, call: Call) -> Outcome:
         return failed(error, server, call.path, observe=observe, sent=not before)
     except (UnreachableError, TimeoutError, aiohttp.ClientError, OSError) as error:
         return failed(error, server, call.path, observe=observe, sent=sent)
+
+
+async def _word(call: Call) -> Outcome:
+    """One of the executor's own words; they only look, so what goes wrong left nothing behind."""
+    try:
+        return Done(answer=await asyncio.to_thread(words.run, call.path, call.arguments))
+    except (TypeError, ValueError) as error:
+        return Rejected(errors=(type(error).__name__,), message=f"{call.path}: {error}")
+    except UnreachableError as error:
+        return Rejected(errors=("UnreachableError",), message=str(error), reason="unreachable")
 
 
 @cache

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from uici_executors.kubernetes import source
+from uici_executors.kubernetes import source, words
 from uici_executors.kubernetes.sdk import CUSTOM, Method
 from uici_executors.kubernetes.source import Type
 
@@ -134,6 +134,8 @@ def answer_schema(method: Method) -> Schema | None:
     Whether a deletion answers with a Status or with the object depends on the object's finalizers; an eviction answers
     with a Status, whatever the client says.
     """
+    if method.path in words.ANSWERS:
+        return words.ANSWERS[method.path]
     if method.answer == "str":
         return {"type": "string", "readOnly": True}
     if method.answer is None or method.http in ("DELETE", "HEAD", "OPTIONS"):

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from uici_executors.kubernetes import source
+from uici_executors.kubernetes import source, words
 from uici_executors.kubernetes.source import ANY, Type
 
 JSON_PATCH, MERGE_PATCH = "application/json-patch+json", "application/merge-patch+json"
@@ -97,19 +97,19 @@ class Method:
 
 #: The executor's own words, for what the client has none.
 WORDS: Mapping[str, Method] = {
-    "probe.check": Method(
-        path="probe.check",
-        parameters={
-            "url": Parameter(True, Type(frozenset({"string"}))),
-            "timeout_seconds": Parameter(False, Type(frozenset({"number"}))),
-        },
-        body=None,
-        answer=None,
-        http="",
-        url="",
-        offered=(),
-        verb="",
-    ),
+    **{
+        path: Method(
+            path=path,
+            parameters={name: Parameter(needed, Type(frozenset({kind}))) for name, (needed, kind) in takes.items()},
+            body=None,
+            answer=None,
+            http="",
+            url="",
+            offered=(),
+            verb="",
+        )
+        for path, takes in words.ARGUMENTS.items()
+    },
     # As ``kubectl logs --follow --selector``; a stream alone. ``name_label``: a label of the Pods; its value names a source.
     "pods.logs": Method(
         path="pods.logs",

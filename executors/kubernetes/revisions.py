@@ -1,0 +1,121 @@
+"""Which revisions of a workload can be gone back to, and which of them were seen fully available.
+
+A word of the executor's own for translations, ``status.revisions``. Pure: objects that were read go in, and what a monitor
+remembers; nothing is asked and nothing is decided.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+from uici_executors.kubernetes import rollouts
+from uici_executors.kubernetes.rollouts import Object
+
+#: On the ReplicaSet or ControllerRevision of a rollout that UICI has verified.
+VERIFIED_AT = "uici/verified-at"
+NUMBER = "deployment.kubernetes.io/revision"
+_HASH = "pod-template-hash"
+#: A Pod that has been ready for less shows nothing yet: one that crashes is ready too, for a moment.
+PROVEN = timedelta(seconds=30)
+
+
+def look(
+    workload: Object,
+    revisions: Sequence[Object],
+    pods: Sequence[Object],
+    now: str,
+    series: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
+    """``{current, current_name, rollback_to, previous, templates, revisions}``.
+
+    ``revisions``: ReplicaSets of a Deployment, ControllerRevisions of the others; those of other owners are left out.
+    ``now``: RFC 3339. ``series``: of kube-state-metrics, with the label ``replicaset``; each was fully available once.
+    ``rollback_to``: the newest older one that was seen; ``previous``: the newest older one. 0: there is none. ``template``
+    of each is what the workload would be given.
+    """
+    uid = workload["metadata"].get("uid")
+    deployment = rollouts.kind_of(workload) == "Deployment"
+    monitored = {str((one.get("labels") or {}).get("replicaset", "")) for one in series}
+    found: list[dict[str, Any]] = []
+    for one in revisions:
+        if not any(reference.get("uid") == uid for reference in one["metadata"].get("ownerReferences") or ()):
+            continue
+        template = _template(one)
+        status = one.get("status") or {}
+        found.append(
+            {
+                "revision": _number(one),
+                "name": str(one["metadata"]["name"]),
+                "images": [
+                    str(container.get("image", ""))
+                    for container in (template.get("spec") or {}).get("containers") or ()
+                ],
+                "image": _image(template),
+                "replicas": int(status.get("replicas") or 0),
+                "available": int(status.get("availableReplicas") or 0),
+                "seen": _seen(one, workload, pods, now, monitored),
+                "template": template,
+            }
+        )
+    found.sort(key=lambda one: one["revision"], reverse=True)
+    current = int((workload["metadata"].get("annotations") or {}).get(NUMBER) or 0) if deployment else 0
+    current = current or max((one["revision"] for one in found), default=0)
+    older = [one for one in found if one["revision"] < current]
+    image = _image((workload.get("spec") or {}).get("template") or {})
+    return {
+        "current": current,
+        "current_name": next((one["name"] for one in found if one["revision"] == current), ""),
+        "rollback_to": next((one["revision"] for one in older if one["seen"] != "no"), 0),
+        "image_to": next((one["revision"] for one in older if one["seen"] != "no" and one["image"] != image), 0),
+        "previous": older[0]["revision"] if older else 0,
+        "revisions": found,
+    }
+
+
+def _number(one: Object) -> int:
+    annotated = (one["metadata"].get("annotations") or {}).get(NUMBER)
+    return int(annotated if annotated is not None else one.get("revision") or 0)
+
+
+def _template(one: Object) -> dict[str, Any]:
+    """Of a ReplicaSet, or of what a ControllerRevision keeps, without the mark that tells one template from another."""
+    whole = (one.get("spec") or (one.get("data") or {}).get("spec") or {}).get("template") or {}
+    template: dict[str, Any] = copy.deepcopy({key: value for key, value in whole.items() if key != "$patch"})
+    labels = (template.get("metadata") or {}).get("labels") or {}
+    labels.pop(_HASH, None)
+    return template
+
+
+def _image(template: Object) -> str:
+    main = rollouts.main_container(template)
+    containers = (template.get("spec") or {}).get("containers") or ()
+    return next((str(one.get("image", "")) for one in containers if one["name"] == main), "")
+
+
+def _seen(one: Object, workload: Object, pods: Sequence[Object], now: str, monitored: set[str]) -> str:
+    """How it is known to have been fully available."""
+    metadata, status = one["metadata"], one.get("status") or {}
+    if VERIFIED_AT in (metadata.get("annotations") or {}):
+        return "verified"
+    if rollouts.kind_of(workload) == "StatefulSet":
+        # The controller moves on to a revision only when the whole of it is ready.
+        state = workload.get("status") or {}
+        whole = state.get("currentRevision")
+        return "available" if whole == metadata["name"] and whole != state.get("updateRevision") else "no"
+    available, replicas = int(status.get("availableReplicas") or 0), int(status.get("replicas") or 0)
+    hashed = (metadata.get("labels") or {}).get(_HASH)
+    own = [pod for pod in pods if hashed and (pod["metadata"].get("labels") or {}).get(_HASH) == hashed]
+    if available and available == replicas and all(_proven(pod, now) for pod in own):
+        return "available"
+    return "monitored" if metadata["name"] in monitored else "no"
+
+
+def _proven(pod: Object, now: str) -> bool:
+    if "deletionTimestamp" in pod["metadata"]:
+        return True  # it makes room for another, and says nothing
+    condition = rollouts.condition(pod, "Ready")
+    since, at = rollouts.moment_of(condition.get("lastTransitionTime")), rollouts.moment_of(now)
+    return condition.get("status") == "True" and since is not None and at is not None and at[0] - since[0] >= PROVEN
