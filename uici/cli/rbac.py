@@ -32,25 +32,31 @@ Right = tuple[str, ...]
     help="Say where the roles or rules in this file are wider or narrower; 2 where they are.",
 )
 @options.config
-def rbac(environment: str | None, name: str, form: str, compare: str | None, config: str | None) -> int:
+@options.as_json
+def rbac(environment: str | None, name: str, form: str, compare: str | None, config: str | None, as_json: bool) -> int:
     """Print the rights that an environment needs: what its operations call, and what UICI itself reads there.
 
     No more, no less. Exit status of --compare: 0 the same, 2 wider or narrower.
     """
     import yaml
 
+    from uici.cli import show
+
     manifests = roles(config, environment, name)
     chart = of_chart(manifests)
     if compare is None:
-        if form == "chart":
-            click.echo(yaml.safe_dump(chart, sort_keys=False, default_flow_style=None, width=120), nl=False)
+        documents = [chart] if form == "chart" else manifests
+        if as_json:
+            show.as_json(documents[0] if form == "chart" else documents)
         else:
-            click.echo(yaml.safe_dump_all(manifests, sort_keys=False, default_flow_style=None, width=120), nl=False)
+            click.echo(yaml.safe_dump_all(documents, sort_keys=False, default_flow_style=None, width=120), nl=False)
         return 0
     differences = compared(manifests, chart, _read(compare))
-    for line in differences:
+    if as_json:
+        show.as_json(differences)
+    for line in () if as_json else differences:
         click.echo(line)
-    if not differences:
+    if not differences and not as_json:
         click.echo(f"{compare}: the very rights that are needed")
     return 2 if differences else 0
 
