@@ -267,8 +267,26 @@ def _said(
     elif code == "not_a_stream":
         where = (*at, "stream")
     elif argument and code != "missing_argument":
-        where = (*at, "with", *argument.split("."))
+        where = (*at, "with", *_written(step.get("with", {}), argument))
     walk.entry.add(code.replace("_", "-"), message, hint, at=where, key=code == "unknown_argument")
+
+
+def _written(value: Any, dotted: str) -> Trail:
+    """The trail of a dotted path through what is written: a key may hold dots, and an element goes by its number."""
+    parts, trail = dotted.split("."), []
+    while parts:
+        if isinstance(value, list):
+            key: Any = int(parts[0]) if parts[0].isdecimal() and int(parts[0]) < len(value) else None
+            length = 1
+        else:
+            joined = ((".".join(parts[:length]), length) for length in range(len(parts), 0, -1))
+            found = ((key, length) for key, length in joined if isinstance(value, Mapping) and key in value)
+            key, length = next(found, (None, 0))
+        if key is None:
+            break  # the deepest place that there is
+        trail.append(key)
+        value, parts = value[key], parts[length:]
+    return tuple(trail)
 
 
 def _answer(walk: _Walk) -> None:

@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 import yaml
+from uici_executors.kubernetes import checks, models, sdk, source
 
 from tests.executors.kubernetes.schemas import schema_of
+from uici.catalog import UniversalConfigLoader
 from uici.catalog.shapes import Shapes
 from uici.catalog.typed import Checker
 from uici.executor import Checked, StepToCheck
-from uici_executors.kubernetes import checks, models, sdk, source
 
 CASES = yaml.safe_load((Path(__file__).parents[2] / "cases/kubernetes/check.yml").read_text())
 
@@ -42,6 +43,32 @@ def test_check(case: dict[str, Any]) -> None:
     assert places == [one[:2] for one in wanted], found
     for problem, (_, _, words) in zip(found, wanted, strict=True):
         assert words in f"{problem.message}; {problem.hint}"
+
+
+def test_a_problem_in_a_body_is_told_at_its_place(tmp_path: Path) -> None:
+    files = {
+        "platform.yml": "version: 1\n",
+        "environments.yml": "version: 1\nenvironments: {here: {executor: kubernetes}}\n",
+        "policies.yml": "version: 1\nprotected: []\nblast_radius: []\nbrakes: []\n",
+        "operations.yml": "version: 1\noperations:\n"
+        "  note: {summary: Note it., risk: change, target: {parameter: service}, parameters: {type: object,"
+        " additionalProperties: false, required: [service], properties: {service: {type: string}}}}\n",
+        "command_translations.yml": "version: 1\ntranslations:\n  note:\n    kubernetes:\n      steps:\n"
+        "        - call: AppsV1Api.patch_namespaced_deployment\n"
+        "          with:\n"
+        '            name: "${target.name}"\n'
+        '            namespace: "${target.namespace}"\n'
+        "            body:\n"
+        "              metadata: {annotations: {example.com/a.b: 5}}\n"
+        "              spec: {template: {spec: {containers: [{name: web}, {name: log, imag: x}]}}}\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    problems = [one for one in UniversalConfigLoader(tmp_path).check() if one.severity == "error"]
+    assert [(one.code, one.line, one.column) for one in problems] == [
+        ("wrong-argument", 11, files["command_translations.yml"].splitlines()[10].index("5}") + 1),
+        ("unknown-argument", 12, files["command_translations.yml"].splitlines()[11].index("imag") + 1),
+    ]
 
 
 # What an answer looks like is known to the catalog's expressions.
