@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
+from functools import lru_cache
 from typing import Any
 
 from uici.model import Resource
@@ -72,19 +73,24 @@ class Redactor:
             if data.keys() == _RESOURCE:
                 labels = self.data(data["labels"])
                 return data if labels is data["labels"] else {**data, "labels": labels}
-            clean = {
-                key: HIDDEN
-                if isinstance(value, str) and value and isinstance(key, str) and _NAME.search(key)
-                else self.data(value)
-                for key, value in data.items()
-            }
-            return data if all(clean[key] is data[key] for key in data) else clean
+            changed: dict[Any, Any] = {}
+            for key, value in data.items():
+                clean = HIDDEN if value and isinstance(value, str) and _is_secret(key) else self.data(value)
+                if clean is not value:
+                    changed[key] = clean
+            return {**data, **changed} if changed else data
         if isinstance(data, list | tuple):
             items = [self.data(item) for item in data]
             return data if all(new is old for new, old in zip(items, data, strict=True)) else items
         if self._values and isinstance(data, int | float) and not isinstance(data, bool) and str(data) in self._values:
             return HIDDEN
         return data
+
+
+@lru_cache(maxsize=4096)
+def _is_secret(key: Any) -> bool:
+    """Of a field, by its name: there are few, and each is met thousands of times."""
+    return isinstance(key, str) and _NAME.search(key) is not None
 
 
 def holds_hidden(data: Any) -> bool:
