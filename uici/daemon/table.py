@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from uici.daemon import api, events, schemas, status, webhooks
+from uici.daemon import api, events, following, schemas, status, webhooks
 from uici.daemon.routes import Route
 from uici.daemon.schemas import FLAG, TEXT, listed, named, page, whole
 from uici.journal import KINDS
@@ -158,6 +158,20 @@ ROUTES: tuple[Route, ...] = (
         may=_OBSERVE,
         query=_WAIT,
         answers={200: {"anyOf": [named("Result"), named("Running")]}},
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/requests/{id}/logs",
+        handler=following.get_logs,
+        summary="What a request logs, as server-sent events; Last-Event-ID goes on from there, the event `end` is the last.",
+        may=_OBSERVE,
+        query={
+            "after": {"type": "string", "pattern": following.AFTER, "description": "Id of the last event that is had."},
+            "follow": {"enum": ["true", "false"], "default": "true", "description": "false: what there is now."},
+        },
+        answers={200: None},
+        media="text/event-stream",
+        tag="events",
     ),
     Route(
         method="POST",

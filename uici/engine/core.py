@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from uici.catalog import Catalog
 from uici.engine.behind import Behind
@@ -17,6 +17,9 @@ from uici.journal import Entry, Journal
 from uici.model import Clock, Evidence
 from uici.model.record import dataclass
 
+if TYPE_CHECKING:
+    from uici.engine.feed import Feed
+
 Sleep = Callable[[float], Awaitable[None]]
 
 
@@ -26,7 +29,7 @@ class Core:
 
     ``calls``: changing calls that are under way. ``owed``: accepted Requests whose end could not be written down, with
     their engine and the keys that they touched; ``take_up`` is told of each, to settle it once the journal works again.
-    ``behind``: appends that nobody waited for yet.
+    ``behind``: appends that nobody waited for yet. ``feeds``: logs that somebody follows, by their Request's id.
     """
 
     catalog: Catalog
@@ -44,6 +47,7 @@ class Core:
     take_up: Callable[[str], None] | None = None
     idle: asyncio.Event = field(default_factory=asyncio.Event)
     behind: Behind = field(default_factory=Behind)
+    feeds: dict[str, Feed] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.idle.set()
@@ -82,6 +86,9 @@ class Core:
 
     def end(self, execution: Execution) -> None:
         self.running.pop(execution.id, None)
+        execution.formed.set()
+        if execution.id in self.feeds:
+            self.feeds[execution.id].ended.set()
         if not self.running:
             self.idle.set()
 

@@ -126,6 +126,7 @@ async def _walk(core: Core, execution: Execution, held: AsyncExitStack) -> Resul
         incident=execution.incident,
         parent=parent.id if parent else None,
     )
+    execution.formed.set()
     await _lock(core, execution, place, held)
     if execution.hold is not None and execution.hold.waited and parent is None:
         # Whoever held it before may have put another one in its place (a deployment does).

@@ -95,7 +95,7 @@ class Execution:
     ``begun``: a call of it was in doubt and the effect of the whole is not there, which says nothing of that call alone.
     ``touched``: keys of what the last change touched. ``items``: what each ``each`` repeats over; ``told``: recorded
     answers that the journal has already. ``conflicts``: how often its look was stale when it acted.
-    ``redact`` hides what must not be shown.
+    ``redact`` hides what must not be shown. ``formed``: there is a command.
     """
 
     id: str
@@ -144,6 +144,7 @@ class Execution:
     recorded: dict[tuple[str, int, int], Recorded] = field(default_factory=dict)
     recorded_answers: dict[str, Any] = field(default_factory=dict)
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+    formed: asyncio.Event = field(default_factory=asyncio.Event)
     cancelled_by: str = ""
     evidence: list[Evidence] = field(default_factory=list)
 

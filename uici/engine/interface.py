@@ -22,6 +22,8 @@ from uici.engine.environments import OpenEnvironments, bounded
 from uici.engine.execute import execute
 from uici.engine.execution import Execution, undo_id
 from uici.engine.facts import gather
+from uici.engine.feed import Feed
+from uici.engine.logs import feed_of
 from uici.engine.needs import needs_of
 from uici.engine.recover import finish, recovered
 from uici.engine.roots import operation_roots
@@ -286,6 +288,11 @@ class UniversalInfrastructureInterface:
                 return
             outcome = await steps.observe(call)
             steps.answer(step, call, done_or_ended(call, outcome))
+
+    async def logs(self, request_id: str) -> Feed:
+        """What a Request logs while it runs, and what is left of that after; shared by all who follow it. Raises
+        NoLogsError, and what opening its environment raises."""
+        return await feed_of(self._core, request_id)
 
     async def replace(self, catalog: Catalog) -> None:
         """A reload. Commands that run end by the copy that they began with."""

@@ -44,6 +44,7 @@ def recovered(core: Core, unsettled: Unsettled) -> Execution:
         accepted=True,
     )
     execution.started = epoch(command.now)
+    execution.formed.set()
     for entry in unsettled.entries:
         data = entry.data
         if entry.kind == "request":

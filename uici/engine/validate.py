@@ -92,6 +92,8 @@ async def target_of(
     if name is None:
         return None
     namespace = parameters.get(operation.target.namespace) if operation.target.namespace else None
+    if operation.target.new:
+        return _made(place, operation.target.kind, str(name), namespace or default_namespace)
     found = await locate(place, listed, operation.target.kind, str(name), namespace or default_namespace, within=within)
     if len(found) == 1:
         return found[0]
@@ -107,6 +109,18 @@ async def target_of(
         f"{where} has {len(found)} of {str(name)[:253]!r}: "
         + ", ".join(f"{one.namespace or '-'}/{one.name}" for one in found[:10])
         + "; name its namespace",
+    )
+
+
+def _made(place: OpenEnvironment, kind: str, name: str, namespace: str | None) -> Resource:
+    """What the operation makes, under the name by which it is locked and remembered."""
+    if place.environment.inventory_only or not place.environment.admits(namespace):
+        why = "its inventory is all there may be" if place.environment.inventory_only else f"{namespace} is not its"
+        raise refused(Reason.UNKNOWN_TARGET, f"{place.environment.name}: no {kind} {name[:253]!r} is made there: {why}")
+    full = f"{namespace}/{name}" if namespace else name
+    owner = f"{kind}/{namespace or ''}/{name}"
+    return Resource(
+        engine=place.engine, kind=kind, id=full, name=name, namespace=namespace, names=(name, full), owner=owner
     )
 
 

@@ -16,11 +16,15 @@ from uici.model.words import Risk
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperationTarget:
-    """Which parameter names the target, which gives its namespace, and the kind that is asked for."""
+    """Which parameter names the target, which gives its namespace, and the kind that is asked for.
+
+    ``new``: the operation makes it; it is not looked for, and locks, brakes and history know it by its name.
+    """
 
     parameter: str
     kind: str = "service"
     namespace: str | None = None
+    new: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +52,7 @@ class Verify:
     fail: str | None
     within: float
     every: float
+    answers: bool = False
     stable_for: float
 
 
@@ -93,6 +98,7 @@ class Operation:
                 within=duration(verify.get("within", "60s")),
                 every=duration(verify.get("every", "1s")),
                 stable_for=duration(verify.get("stable_for", "0s")),
+                answers=verify.get("answers", False),
             )
             if verify
             else None,
@@ -145,6 +151,7 @@ class Translation:
     confirm: tuple[Step, ...] = ()
     revert: tuple[Step, ...] = ()
     cancel: tuple[Step, ...] = ()
+    logs: tuple[Step, ...] = ()
     definition: Mapping[str, Any]
 
     @classmethod
@@ -160,6 +167,7 @@ class Translation:
             confirm=_steps(definition.get("confirm", ())),
             revert=_steps(definition.get("revert", ())),
             cancel=_steps(definition.get("cancel", ())),
+            logs=_steps(definition.get("logs", ())),
             definition=definition,
         )
 

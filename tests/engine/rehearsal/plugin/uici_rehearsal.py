@@ -43,6 +43,7 @@ CALLS: dict[str, tuple[Risk, str | None, tuple[str, ...]]] = {
     "Service.restart": (Risk.CHANGE, None, ("grace_seconds",)),
     "Service.set": (Risk.CHANGE, None, ("field", "value")),
     "Service.remove": (Risk.DESTROY, None, ()),
+    "Service.logs": (Risk.OBSERVE, None, ()),
 }
 
 
@@ -224,8 +225,28 @@ class RehearsalExecutor:
     async def stream(
         self, call: Call, *, after: Marks | None = None, until: asyncio.Event | None = None
     ) -> AsyncIterator[Line]:
+        if call.path == "Service.logs":
+            async for line in self._files(after, until):
+                yield line
+            return
         for number in range(3):
             yield Line(text=f"line {number} password=hunter22", cursor=str(number))
+
+    async def _files(self, after: Marks | None, until: asyncio.Event | None) -> AsyncIterator[Line]:
+        """Of all files in ``logs`` beside the world, as they grow: one is a source, its line numbers are the cursors."""
+        had: dict[str, int] = {}
+        while True:
+            ended = until is not None and until.is_set()
+            for path in sorted((self.world.path.parent / "logs").glob("*")):
+                mark = after(path.name) if after is not None and path.name not in had else ""
+                begin = had.setdefault(path.name, int(mark) + 1 if mark.isdecimal() else 0)
+                whole = path.read_text().rpartition("\n")[0]
+                for number, text in enumerate(whole.split("\n")[begin:] if whole else (), begin):
+                    had[path.name] = number + 1
+                    yield Line(text=text, cursor=f"{number:09d}", source=path.name, name=path.stem)
+            if ended:
+                return
+            await asyncio.sleep(0.005)
 
     async def watch(self, resources: Sequence[Resource]) -> AsyncIterator[Changed]:
         return
