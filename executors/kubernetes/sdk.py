@@ -30,7 +30,6 @@ STRATEGIC, JSON = "application/strategic-merge-patch+json", "application/json"
 
 #: Of bodies that are custom objects: apiVersion, kind and metadata are known, all else is free.
 CUSTOM = "CustomObject"
-_HIDDEN = ("_with_http_info", "_without_preload_content")
 _PARAMETER = re.compile(r"^        ([a-z]\w*): (.*),$", re.MULTILINE)
 _DESCRIBED = re.compile(r"Annotated\[(.*?), Field\(")
 _REQUEST = re.compile(r"method='([A-Z]+)',\s*resource_path='([^']*)'")
@@ -141,14 +140,15 @@ def find(path: str) -> Method | None:
     if path in WORDS:
         return WORDS[path]
     api, _, name = path.partition(".")
-    if not re.fullmatch(r"[a-z]\w*", name, re.ASCII) or name.endswith(_HIDDEN) or not source.known(api, "api"):
+    if not re.fullmatch(r"[a-z]\w*", name, re.ASCII) or not source.known(api, "api"):
         return None
     text = source.text(api)
-    begin, sending = text.find(f"\n    def {name}(\n"), text.find(f"\n    def _{name}_serialize(\n")
-    if begin < 0 or sending < 0:
+    begin = text.find(b"\n    def %b(\n" % name.encode())
+    sending = text.find(b"\n    def _%b_serialize(\n" % name.encode())
+    if begin < 0 or sending < 0:  # ``…_with_http_info`` and ``…_without_preload_content`` have no request of their own
         return None
-    head = text[begin : text.index(":\n", text.index("\n    ) -> ", begin))]
-    request = text[sending : text.find("\n    @validate_call", sending)]
+    head = text[begin : text.find(b":\n", text.find(b"\n    ) -> ", begin))].decode()
+    request = text[sending : text.find(b"\n        return ", sending) + 300].decode(errors="replace")
     found = _REQUEST.search(request)
     if found is None:
         return None
@@ -225,8 +225,8 @@ def names(api: str) -> list[str]:
     """All that a class can be asked; for a suggestion. Empty: there is no such class."""
     if not source.known(api, "api"):
         return []
-    found = re.findall(r"^    def _(\w+)_serialize\($", source.text(api), re.MULTILINE)
-    return sorted(found)
+    found = re.findall(rb"^    def _(\w+)_serialize\($", source.text(api), re.MULTILINE)
+    return sorted(one.decode() for one in found)
 
 
 def classes() -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import mmap
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -78,10 +79,12 @@ def known(name: str, folder: str) -> bool:
     return file is not None and file.parent.name == folder
 
 
-@lru_cache(maxsize=3)  # the largest has 4 MB; a catalog's steps go to and fro between few
-def text(name: str) -> str:
-    """The source of the module that exports an API class. KeyError: there is none."""
-    return _exports()[1][name].read_text(encoding="utf-8")
+@cache
+def text(name: str) -> mmap.mmap:
+    """The source of the module that exports an API class: mapped, since the largest has 4 MB and a catalog needs a few
+    hundred lines of it. KeyError: there is none."""
+    with _exports()[1][name].open("rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def model_text(name: str) -> str:
