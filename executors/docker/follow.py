@@ -15,7 +15,7 @@ import requests
 import urllib3
 
 from uici.executor import Changed, Line, Marks
-from uici.executor.cursors import Cursors, since
+from uici.executor.cursors import Cursors, known, since
 from uici.model import Call, Resource, UnreachableError
 from uici_executors.docker import resources
 from uici_executors.docker.connection import Exchange, exchanging, unreachable
@@ -87,7 +87,7 @@ async def lines(reads: Reads, call: Call, after: Marks | None, until: asyncio.Ev
     """Of ``Container.logs`` with its arguments; follows where ``follow`` says so. Cursors: ``uici.executor.cursors``."""
     if call.on is None or call.path != "Container.logs":
         raise ValueError(f"{call.path} gives no lines; only Container.logs does")
-    mark = after(call.on.name) if after is not None else ""
+    mark = known(after(call.on.name)) if after is not None else ""
     follow = bool(call.arguments.get("follow")) and not (until is not None and until.is_set())
     async for line in _pass(reads, call, call.on, mark, follow, until if follow else None):
         mark = line.cursor

@@ -19,7 +19,7 @@ from typing import Any
 import aiohttp
 
 from uici.executor import Line, Marks
-from uici.executor.cursors import Cursors, since
+from uici.executor.cursors import Cursors, known, since
 from uici.model import Call, ConfigurationError, UnreachableError
 from uici_executors.kubernetes.connection import AnswerError, Server
 from uici_executors.kubernetes.resources import KINDS
@@ -280,7 +280,7 @@ class _Following:
 
     def _mark(self, source: str) -> str:
         if source not in self._had:
-            self._had[source] = self._after(source)
+            self._had[source] = known(self._after(source))
         return self._had[source]
 
     async def _previous(self, one: _Container) -> None:

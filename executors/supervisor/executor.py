@@ -7,6 +7,7 @@ what may run, keep state about requests, or repeat a call.
 from __future__ import annotations
 
 import asyncio
+import re
 import xmlrpc.client
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, ClassVar
@@ -186,7 +187,8 @@ class SupervisorExecutor:
             raise ConfigurationError(f"{call.path} is no stream; these are: {', '.join(sorted(calls.STREAMS))}")
         _, line, _ = self._opened()
         name = str(call.arguments["name"])
-        offset = int((after(name) if after is not None else "") or call.arguments.get("offset", 0))
+        mark = after(name) if after is not None else ""
+        offset = int(mark if re.fullmatch(r"[0-9]{1,15}", mark) else call.arguments.get("offset", 0))
         method = call.path.replace("tail", "read").replace("readProcessLog", "readProcessStdoutLog")
         rest = ""
         while True:

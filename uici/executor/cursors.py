@@ -8,8 +8,10 @@ of that time. So all are different, and they sort as text in the order of the li
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 
+_CURSOR = re.compile(r"[12]\d{3}-[01]\d-[0-3]\dT[0-2]\d:[0-5]\d:[0-5]\d\.\d{9}Z\+\d{6,12}", re.ASCII)
 _WIDTH = len("2026-11-25T21:36:29.123456789Z")
 
 
@@ -42,9 +44,14 @@ def _timed(line: str) -> tuple[str, str] | None:
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{fraction[:9].ljust(9, '0')}Z", text
 
 
+def known(mark: str) -> str:
+    """The mark; empty where it is no cursor, since whoever comes back can say anything."""
+    return mark if _CURSOR.fullmatch(mark) else ""
+
+
 def since(mark: str) -> datetime:
     """From when a log is read again whose last known line is ``mark``; raises ValueError for what is no such cursor."""
     return datetime.strptime(mark[:19], "%Y-%m-%dT%H:%M:%S").replace(tzinfo=UTC) - timedelta(seconds=1)
 
 
-__all__ = ["Cursors", "since"]
+__all__ = ["Cursors", "known", "since"]
