@@ -165,26 +165,6 @@ def _logs(scope: Scope, entry: Entry, dialect: str, executor: Executor, operatio
         )
 
 
-def _logs(scope: Scope, entry: Entry, dialect: str, executor: Executor, operation: Mapping[str, Any]) -> None:
-    """They can be rendered at any time, so they see what the first step sees, and they change nothing."""
-    steps = entry.definition.get("logs", ())
-    if not steps:
-        return
-    seen = roots.of_operation(operation)
-    seen["inventory"] = roots.INVENTORY
-    walk = _Walk(scope, entry, dialect, executor, operation, seen)
-    if operation["risk"] == "observe":
-        hint = "give its step stream: true"
-        entry.add("misplaced-key", "an operation that only observes is followed by its steps", hint, at=("logs",), key=True)
-    for index, step in enumerate(steps):
-        risk = _step(walk, step, ("logs", index))
-        if risk is not None and risk is not Risk.OBSERVE:
-            message = f"{step['call']} is {risk}, and logs only observe"
-            entry.add("not-observe", message, "leave it out", at=("logs", index, "call"))
-    if not any(step.get("stream") for step in steps):
-        entry.add("missing-key", "none of the logs has lines", "add stream: true to the call that gives them", at=("logs",))
-
-
 def _step(walk: _Walk, step: Mapping[str, Any], at: Trail) -> Risk | None:
     """The risk of one step; None where its call is not known, which is said."""
     entry, shapes = walk.entry, walk.scope.shapes

@@ -104,7 +104,9 @@ OPERATIONS = _names(
                     "parameter": _text("The parameter that names the target."),
                     "namespace": _text("The parameter that gives its namespace."),
                     "kind": _text("The kind that is asked for.", default="service"),
-                    "new": _flag("The operation makes it: it is not looked for, but locked and remembered by its name."),
+                    "new": _flag(
+                        "The operation makes it: it is not looked for, but locked and remembered by its name."
+                    ),
                 },
                 "What it is done to. Locks, brakes, guards and history use what is located.",
                 ("parameter",),

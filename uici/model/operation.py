@@ -7,9 +7,10 @@ journaled Command carries its own copy. Expressions stay text here: compiling th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from uici.model.record import dataclass
 from uici.model.times import duration
 from uici.model.words import Risk
 
@@ -54,13 +55,13 @@ class Verify:
     every: float
     answers: bool = False
     stable_for: float
+    steady: Any = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
     """What may be asked. ``parameters`` and ``returns`` are JSON Schema 2020-12; ``timeout`` is of the calls, seconds."""
 
-    steady: Any = None
     name: str
     summary: str
     risk: Risk
@@ -99,14 +100,13 @@ class Operation:
                 every=duration(verify.get("every", "1s")),
                 stable_for=duration(verify.get("stable_for", "0s")),
                 answers=verify.get("answers", False),
+                steady=verify.get("steady"),
             )
             if verify
             else None,
             undo=_ask(definition.get("undo")),
             definition=definition,
         )
-                answers=verify.get("answers", False),
-                steady=verify.get("steady"),
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,14 +152,13 @@ class Translation:
     revert: tuple[Step, ...] = ()
     cancel: tuple[Step, ...] = ()
     logs: tuple[Step, ...] = ()
+    verify_within: float | None = None
     definition: Mapping[str, Any]
 
     @classmethod
     def parse(cls, operation: str, dialect: str, definition: Mapping[str, Any]) -> Translation:
         """Of a definition that has passed the schema of ``command_translations.yml``, ``same_as`` already followed."""
         return cls(
-    logs: tuple[Step, ...] = ()
-    verify_within: float | None = None
             operation=operation,
             dialect=dialect,
             steps=_steps(definition["steps"]),
@@ -168,14 +167,13 @@ class Translation:
             revert=_steps(definition.get("revert", ())),
             cancel=_steps(definition.get("cancel", ())),
             logs=_steps(definition.get("logs", ())),
+            verify_within=duration(definition["verify_within"]) if "verify_within" in definition else None,
             definition=definition,
         )
 
 
 def _ask(definition: Mapping[str, Any] | None) -> Ask | None:
     return Ask(operation=definition["operation"], parameters=definition.get("parameters", {})) if definition else None
-            logs=_steps(definition.get("logs", ())),
-            verify_within=duration(definition["verify_within"]) if "verify_within" in definition else None,
 
 
 def _steps(definitions: Any) -> tuple[Step, ...]:
