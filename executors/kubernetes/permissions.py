@@ -75,7 +75,8 @@ ENGINE = Right(resource="namespaces", verb="get", name="kube-system")
 def of_call(path: str, arguments: Mapping[str, Any]) -> list[Right]:
     """Of one call, with real arguments or as a translation writes them (text with ``${``: not known yet).
 
-    Empty for the executor's own words. ValueError: the client has no such call.
+    With the reading of the object that a change is about, which ``resolve`` pins it to. Empty for the executor's own words
+    that ask nobody. ValueError: the client has no such call.
     """
     method = sdk.find(path)
     if method is None:
@@ -95,6 +96,8 @@ def of_call(path: str, arguments: Mapping[str, Any]) -> list[Right]:
         namespace=_namespace(method, arguments),
         name=name if method.verb in _NAMED else "",
     )
+    if method.verb in ("update", "patch", "delete") or (method.subresource and method.verb != "get"):
+        return [right, replace(right, subresource="", verb="get", name=name)]
     if method.name.startswith("connect_get_") and method.subresource in ("attach", "exec", "portforward"):
         return [replace(right, verb="create", name=""), right]  # a websocket; newer servers ask for create as well
     if path == "pods.logs":  # it looks for the Pods as they come, and then reads of each
