@@ -14,7 +14,7 @@ from typing import Any
 
 from uici.executor import probe
 from uici.model import UnreachableError
-from uici_executors.kubernetes import diagnosis, reports, revisions, rollouts
+from uici_executors.kubernetes import diagnosis, jobs, reports, revisions, rollouts
 from uici_executors.kubernetes.causes import MEANINGS
 
 Schema = Mapping[str, Any]
@@ -55,6 +55,7 @@ WORDS: Mapping[str, Callable[..., Any]] = {
     "status.events": reports.events,
     "status.usage": reports.usage,
     "diagnosis.find": diagnosis.find,
+    "status.jobs": jobs.look,
 }
 
 
@@ -126,6 +127,13 @@ _REVISION = _record(
     seen={"enum": ["verified", "available", "monitored", "no"], "readOnly": True},
     template={"type": "object", "readOnly": True},
 )
+_ENDING = {**_of("string", "started_at", "ended_at"), **_of("integer", "exit_code")}
+_VARIANT = _record(
+    **_of("string", "variant", "job", "message"),
+    **_ENDING,
+    state={"enum": ["waiting", "running", "succeeded", "failed"], "readOnly": True},
+    pods=_list(_record(**_of("string", "pod", "state", "reason"), **_of("integer", "restarts"), **_ENDING)),
+)
 #: What each answers, for the check.
 ANSWERS: Mapping[str, Schema] = {
     "probe.check": _record(
@@ -155,6 +163,7 @@ ANSWERS: Mapping[str, Schema] = {
     "status.events": _list(
         _record(**_of("string", "at", "type", "kind", "object", "reason", "message"), count={"type": "integer"})
     ),
+    "status.jobs": _list(_VARIANT),
     "status.usage": _record(memory_bytes={"type": "integer"}, cpu_percent={"type": "number"}),
     "diagnosis.find": _record(
         **_of("string", "message", "object", "container"),
@@ -180,6 +189,7 @@ ARGUMENTS: Mapping[str, Mapping[str, tuple[bool, str]]] = {
         "series": (False, "array"),
     },
     "status.quotas": {"quotas": (True, "array")},
+    "status.jobs": {"jobs": (True, "array"), "pods": (True, "array")},
     "status.events": {"events": (True, "array")},
     "status.usage": {"usage": (True, "array"), "status": (True, "object")},
     "diagnosis.find": {
