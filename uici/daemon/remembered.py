@@ -101,7 +101,7 @@ def remember(catalog: str | os.PathLike[str], proven: Proven) -> None:
     new = place / f"{name}.{os.getpid()}"
     try:
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with os.fdopen(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600), "wb") as file:
+        with os.fdopen(os.open(new, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_NOFOLLOW, 0o600), "wb") as file:
             file.write(hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
         new.replace(place / name)
         kept = sorted(place.iterdir(), key=lambda one: one.stat().st_mtime, reverse=True)
