@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 _ONE_WORKER = ("kubernetes",)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    # pytest-xdist 3.8 groups nothing under pytest 9.2 and says nothing: every worker would start every engine.
+    if config.getoption("dist", "no") == "loadgroup" and pytest.version_tuple >= (9, 2):
+        raise pytest.UsageError("--dist loadgroup does not work with this pytest; install the pinned one: make setup")
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:

@@ -39,10 +39,10 @@ def _hierarchies() -> list[Path]:
 def _make_groups(name: str) -> None:
     """The kubelet's root: two kubelets in one group would end each other's containers."""
     for root in _hierarchies():
-        with contextlib.suppress(OSError):
-            (root / "cgroup.subtree_control").write_text(
-                " ".join(f"+{one}" for one in (root / "cgroup.controllers").read_text().split())
-            )
+        offered = root / "cgroup.controllers"
+        for controller in offered.read_text().split() if offered.exists() else []:
+            with contextlib.suppress(OSError):
+                (root / "cgroup.subtree_control").write_text(f"+{controller}")
         (root / name).mkdir(exist_ok=True)
         for file in ("cpuset.cpus", "cpuset.mems"):
             if root.name == "cpuset" and not (root / name / file).read_text().strip():

@@ -42,10 +42,13 @@ def run(*words: str) -> None:
 def hide(folder: Path) -> None:
     """Mounts of this mount namespace alone."""
     for number, name in enumerate(_KERNEL):
+        if not Path("/proc/sys", name).exists():
+            continue
         own = folder / "var" / str(number)
         own.write_bytes(Path("/proc/sys", name).read_bytes())
         run("mount", "--bind", str(own), f"/proc/sys/{name}")
-    run("mount", "--bind", str(folder / "resolv.conf"), "/etc/resolv.conf")
+    if Path("/etc/resolv.conf").exists():
+        run("mount", "--bind", str(folder / "resolv.conf"), "/etc/resolv.conf")
     for name in _FOLDERS:
         own = folder / "var" / name.strip("/").replace("/", "-")
         own.mkdir()
