@@ -9,16 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 
 from uici.executor import Outcome, Rejected, Unknown, without_login
 from uici.model import ConfigurationError, UnreachableError
+from uici_executors.kubernetes.login import in_cluster
 
 Object = Mapping[str, Any]
 
@@ -28,8 +27,6 @@ LOOK, CONNECT = 20.0, 5.0
 PAGE = 500
 #: Bytes of an answer that are read at the most.
 MOST = 256 * 1024 * 1024
-#: Where the kubelet puts a Pod's service account.
-ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 _REASONS = {401: "permission", 403: "permission", 404: "unknown_target", 409: "conflict"}
 #: 4xx answers by what stands between UICI and a server that gave up waiting: they prove nothing.
@@ -58,11 +55,6 @@ class AnswerError(Exception):
         own = "ServiceException" if 500 <= self.status <= 599 else _ERRORS.get(self.status)
         reason = (self.reason,) if self.reason else ()
         return (*((own,) if own else ()), "ApiException", "OpenApiException", *reason)
-
-
-def in_cluster(environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether this process runs in a Pod that was given a service account."""
-    return bool(environ.get("KUBERNETES_SERVICE_HOST")) and (ACCOUNT / "token").is_file()
 
 
 class Server:

@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from uici.executor import (
     Changed,
@@ -25,21 +25,13 @@ from uici.executor import (
     Target,
 )
 from uici.model import Call, Environment, Pinned, Resource, Risk, UnreachableError
-from uici_executors.kubernetes import (
-    calls,
-    checks,
-    connection,
-    locate,
-    logs,
-    permissions,
-    reviews,
-    risks,
-    touches,
-    watch,
-)
-from uici_executors.kubernetes.connection import Server
-from uici_executors.kubernetes.identity import identity as identify
-from uici_executors.kubernetes.preview import preview as dry_run
+from uici_executors.kubernetes import checks, permissions, risks
+from uici_executors.kubernetes.login import in_cluster
+
+if TYPE_CHECKING:
+    from uici_executors.kubernetes.connection import Server
+
+# What asks a cluster is imported where one is asked: a check asks none, and aiohttp alone takes a tenth of a second.
 
 #: Watches and logs that may be open at one time.
 FOLLOWED = 1024
@@ -82,7 +74,7 @@ class KubernetesExecutor:
 
     def detect(self) -> Settings | None:
         """In a Pod with a service account: that; else a kubeconfig where one is usually looked for; None: there is none."""
-        if connection.in_cluster():
+        if in_cluster():
             return {}
         named = os.environ.get("KUBECONFIG", "")
         paths = named.split(os.pathsep) if named else [str(Path("~/.kube/config").expanduser())]
@@ -98,6 +90,8 @@ class KubernetesExecutor:
 
     async def open(self, environment: Environment) -> None:
         """Does not wait for the API server, which may come up later."""
+        from uici_executors.kubernetes.connection import Server
+
         self._environment = environment
         self._opened = Server(environment.settings)
         self._follower = Server({**environment.settings, "connections": FOLLOWED})
@@ -127,37 +121,51 @@ class KubernetesExecutor:
 
     async def locate(self, target: Target) -> list[Resource]:
         """By exact name or uid: a service is a Deployment, StatefulSet or DaemonSet; a Pod is located through its owners."""
+        from uici_executors.kubernetes import locate
+
         namespaces = self._environment.namespaces if self._environment is not None else ()
         return await locate.locate(self._server, target, namespaces)
 
     async def identity(self, facts: Facts) -> Identity:
         """What of this cluster is UICI's own; kept, because what reaches all of the cluster touches that too."""
+        from uici_executors.kubernetes.identity import identity
+
         name = self._environment.name if self._environment is not None else ""
         namespaces = self._environment.namespaces if self._environment is not None else ()
-        found = await identify(self._server, facts, name, namespaces)
+        found = await identity(self._server, facts, name, namespaces)
         self._own = found.resources
         return found
 
     async def resolve(self, call: Call) -> Pinned:
         """With the uid and the resourceVersion of what it is about, and all that it touches."""
+        from uici_executors.kubernetes import touches
+
         return await touches.pin(self._server, call, self._own)
 
     async def preview(self, call: Call) -> Diff | None:
         """The server's own dry run of a pinned call, as a diff."""
-        return await dry_run(self._server, call)
+        from uici_executors.kubernetes.preview import preview
+
+        return await preview(self._server, call)
 
     async def run(self, call: Call) -> Outcome:
         """One call; its reads end at ``call.timeout``. Over when its connection is."""
+        from uici_executors.kubernetes import calls
+
         return await calls.run(self._server, call)
 
     def stream(
         self, call: Call, *, after: Marks | None = None, until: asyncio.Event | None = None
     ) -> AsyncIterator[Line]:
         """Lines of one Pod's log, or of all Pods of a selector (``pods.logs``)."""
+        from uici_executors.kubernetes import logs
+
         return logs.stream(self._following, call, after, until)
 
     def watch(self, resources: Sequence[Resource]) -> AsyncIterator[Changed]:
         """What the API server says of these and of their Pods, as it happens."""
+        from uici_executors.kubernetes import watch
+
         return watch.changes(self._following, resources)
 
     async def health(self) -> Health:
@@ -175,6 +183,8 @@ class KubernetesExecutor:
 
     async def missing(self, permissions: Sequence[Permission]) -> list[Permission]:
         """Those that the cluster itself says this login lacks (SelfSubjectAccessReview, which every login may ask)."""
+        from uici_executors.kubernetes import reviews
+
         return await reviews.missing(self._server, permissions)
 
     def roles(self, environment: Environment, calls: Sequence[Call], name: str) -> list[dict[str, Any]]:
