@@ -1,7 +1,7 @@
 """The journal's writer: one thread that commits what waits as one transaction, so that an fsync serves many appends.
 
-While a group is being committed, the next one gathers in the event loop; the thread is given whole groups, because every
-hand-over between two threads costs more than a row does. What is written is decided elsewhere; this must not look into it.
+While a group is being committed, the next one gathers, and the thread goes on with all of it: waking a thread costs more
+than a row does. What is written is decided elsewhere; this must not look into it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from queue import SimpleQueue
@@ -55,9 +54,7 @@ class Writer:
         self._path, self._connection, self._durable = path, connection, durable
         self._wal = path.with_name(path.name + "-wal")
         self._loop = asyncio.get_running_loop()
-        self._gathered: deque[_Write] = deque()
-        self._busy = False
-        self._groups: SimpleQueue[list[_Write] | None] = SimpleQueue()
+        self._writes: SimpleQueue[_Write | None] = SimpleQueue()
         self._seq = _last_seq(connection)
         self.seq = self._seq
         self.waiting = _count_waiting(connection)
@@ -84,27 +81,12 @@ class Writer:
         return await self._submit(_Write(self._loop.create_future(), work=work))
 
     async def _submit(self, write: _Write) -> Any:
-        self._gathered.append(write)
-        if not self._busy:
-            self._busy = True
-            # Not at once: whoever is ready to append in this turn of the loop shares the commit.
-            self._loop.call_soon(self._hand_over)
+        # The thread takes all that is there once this turn of the loop lets it run, so whoever is ready shares the commit.
+        self._writes.put(write)
         return await write.future
-
-    def _hand_over(self) -> None:
-        group: list[_Write] = []
-        size = 0
-        while self._gathered and size < _GROUP:
-            write = self._gathered.popleft()
-            group.append(write)
-            size += len(write.rows) or _GROUP
-        self._busy = bool(group)
-        if group:
-            self._groups.put(group)
 
     def _answer(self, group: list[_Write], seq: int) -> None:
         self.seq = seq
-        self._hand_over()
         for write in group:
             if write.future.done():  # its caller was cancelled; the entries are written all the same
                 continue
@@ -116,16 +98,25 @@ class Writer:
 
     def close(self) -> Callable[[], None]:
         """Takes no more. Gives what waits, in another thread, for the end of what was appended."""
-        if self._gathered:
-            self._groups.put(list(self._gathered))
-            self._gathered.clear()
-        self._groups.put(None)
+        self._writes.put(None)
         return self._thread.join
 
     # In the thread
 
     def _run(self) -> None:
-        while (group := self._groups.get()) is not None:
+        ending = False
+        while not ending:
+            group: list[_Write] = []
+            size = 0
+            while size < _GROUP and (not group or self._writes.qsize()):
+                write = self._writes.get()
+                if write is None:
+                    ending = True
+                    break
+                group.append(write)
+                size += len(write.rows) or _GROUP
+            if not group:
+                continue
             self._commit(group)
             try:
                 self._loop.call_soon_threadsafe(self._answer, group, self._seq)
