@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from tests.engines import gobuild
+from tests.engines import debian, gobuild
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,12 @@ def _built(program: gobuild.Program) -> Availability:
     return Availability(program.version.removeprefix("v"))
 
 
+def _root() -> Availability:
+    if not debian.path().exists():
+        return Availability(missing="the Debian root for images is not made yet; as root: make engines")
+    return Availability(debian.SUITE)
+
+
 def _kubernetes() -> Availability:
     given = os.environ.get("UICI_TEST_KUBECONFIG")
     if given:
@@ -89,6 +95,7 @@ _ENGINES: dict[str, Callable[[], Availability]] = {
     "docker": _docker,
     "kubernetes": _kubernetes,
     "helm": lambda: _built(gobuild.HELM),
+    "debian": _root,
     "prometheus": lambda: _debian("prometheus", "promtool"),
     "alertmanager": lambda: _debian("prometheus-alertmanager", "amtool"),
 }

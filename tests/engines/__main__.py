@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
-from tests.engines import gobuild
+from tests.engines import debian, gobuild
 
 
 def main() -> int:
     missing = 0
-    for program in (gobuild.CLUSTER, gobuild.HELM):
+    everything: list[tuple[str, Path, Callable[[], Path]]] = [
+        (f"{program.name} {program.version}", program.path, partial(gobuild.build, program))
+        for program in (gobuild.CLUSTER, gobuild.HELM)
+    ]
+    everything.append((f"a Debian root ({debian.SUITE})", debian.path(), debian.build))
+    for name, path, build in everything:
         begun = time.monotonic()
-        there = program.path.exists()
+        there = path.exists()
         try:
-            gobuild.build(program)
+            build()
         except (gobuild.BuildError, OSError) as error:
             missing = 1
             print(f"engines: {error}", file=sys.stderr, flush=True)  # noqa: T201  a command's own words
         else:
-            how = "there" if there else f"built in {time.monotonic() - begun:.0f} s"
-            print(f"engines: {program.name} {program.version} {how}", flush=True)  # noqa: T201  a command's own words
+            how = "there" if there else f"made in {time.monotonic() - begun:.0f} s"
+            print(f"engines: {name} {how}", flush=True)  # noqa: T201  a command's own words
     return missing
 
 

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -155,12 +155,20 @@ class Cluster:
         return path
 
     def load_image(
-        self, name: str, root: Path, *command: str, user: str = "", environ: Mapping[str, str] | None = None
+        self,
+        name: str,
+        root: Path,
+        *command: str,
+        entrypoint: Sequence[str] = (),
+        user: str = "",
+        environ: Mapping[str, str] | None = None,
     ) -> str:
         """Makes an image of all that is in ``root``; a Pod names it with ``imagePullPolicy: IfNotPresent``."""
         layout = self._own("an image of this machine cannot be given to it")
         with tempfile.TemporaryDirectory(dir=layout.folder) as work:
-            images.archive(Path(work, "image.tar"), name, root, command, user=user, environ=environ)
+            images.archive(
+                Path(work, "image.tar"), name, root, command, entrypoint=entrypoint, user=user, environ=environ
+            )
             control = ["ctr", "-a", str(layout.containerd), "-n", "k8s.io", "images", "import", f"{work}/image.tar"]
             subprocess.run(control, check=True, capture_output=True, timeout=300)
         return name

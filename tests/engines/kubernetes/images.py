@@ -37,6 +37,7 @@ def archive(
     root: Path,
     command: Sequence[str],
     *,
+    entrypoint: Sequence[str] = (),
     user: str = "",
     environ: Mapping[str, str] | None = None,
 ) -> None:
@@ -52,6 +53,7 @@ def archive(
             "architecture": {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine()),
             "os": "linux",
             "config": {
+                "Entrypoint": list(entrypoint),
                 "Cmd": list(command),
                 "Env": [f"{key}={value}" for key, value in variables.items()],
                 "User": user,
