@@ -17,7 +17,11 @@ from uici.planners.runbook import choose
 STARTER = (
     "list_services, service_status, service_logs, service_metrics, start_service, stop_service, restart_service, "
     "unpause_service, scale_service, deploy_service, rollback_service, update_memory_limit, remove_service, "
-    "run_command_in_service, list_unhealthy_services, environment_health, prune_unused"
+    "run_command_in_service, list_unhealthy_services, environment_health, prune_unused, "
+    "list_unhealthy_workloads, identify_error_pods, identify_oom_pods, check_resource_constraints, "
+    "describe_workload, diagnose_workload, diagnose_endpoints, list_revisions, get_events, pod_logs, node_status, "
+    "rollback_deployment, rollback_to_revision, set_image, increase_memory_limit, restart_error_pods, "
+    "pause_rollout, resume_rollout, cordon_node, uncordon_node, drain_node, delete_stuck_pod, job_status, run_job"
 ).split(", ")
 
 
@@ -51,7 +55,15 @@ def test_the_starter_has_its_operations_and_no_problem(catalog: Catalog) -> None
     assert UniversalConfigLoader(generate.CONFIG).check() == []
     assert sorted(catalog.operations) == sorted(STARTER)
     destroying = {name for name, one in catalog.operations.items() if one.risk is Risk.DESTROY}
-    assert destroying == {"stop_service", "remove_service", "run_command_in_service", "prune_unused"}
+    assert destroying == {
+        "stop_service",
+        "remove_service",
+        "run_command_in_service",
+        "prune_unused",
+        "rollback_to_revision",
+        "drain_node",
+        "delete_stuck_pod",
+    }
     for environment in catalog.environments.values():
         assert not environment.offers("run_command_in_service"), "off by default"
         assert environment.offers("restart_service")
@@ -96,7 +108,7 @@ def alert(**labels: str) -> Alert:
         ("service_down", "down"),
         ("ContainerPaused", "paused"),
         ("ContainerNotResponding", "unhealthy"),
-        ("KubePodCrashLooping", "crash-loop"),
+        ("KubePodCrashLooping", "kubernetes-workload"),
         ("NodeFilesystemSpaceFillingUp", "disk-full"),
         ("KubePersistentVolumeFillingUp", "disk-full"),
         ("Watchdog", "last-resort"),

@@ -52,6 +52,8 @@ async def run(server: Server, call: Call) -> Outcome:
     except AnswerError as error:
         if error.status == 401:
             await server.renew()
+        if error.status == 404 and api == "CustomObjectsApi":
+            error = _unserved(error, call.arguments)
         return rejected(error, call.path, observe=observe)
     except (TypeError, ValueError) as error:
         # pydantic refuses arguments before anything is sent; an answer that is no JSON came from somebody else.
@@ -59,6 +61,15 @@ async def run(server: Server, call: Call) -> Outcome:
         return failed(error, server, call.path, observe=observe, sent=not before)
     except (UnreachableError, TimeoutError, aiohttp.ClientError, OSError) as error:
         return failed(error, server, call.path, observe=observe, sent=sent)
+
+
+def _unserved(error: AnswerError, arguments: Mapping[str, Any]) -> AnswerError:
+    """A path that leads nowhere says less than what is missing."""
+    if error.reason == "NotFound" and "could not find the requested resource" not in error.said:
+        return error
+    group, version, plural = (arguments.get(name, "?") for name in ("group", "version", "plural"))
+    said = f"{error.said.strip()}; nothing in this cluster serves {plural} of {group}/{version}"
+    return AnswerError(error.status, error.reason, said)
 
 
 async def _word(call: Call) -> Outcome:

@@ -43,12 +43,15 @@ def find(
     service: Object | None = None,
     workloads: Sequence[Object] = (),
     nodes: Sequence[Object] = (),
+    slices: Sequence[Object] = (),
 ) -> dict[str, Any]:
     """The cause, what it is about, and the evidence.
 
     ``now``: RFC 3339. ``pods``: of a namespace, those of others are left out by themselves. ``revisions``: ReplicaSets or
     ControllerRevisions. ``service``: a Service, with ``pods`` those that it selects and ``workloads`` all of its namespace.
-    Gives ``{cause, message, object, container, exit_code, evidence, others, of_newest_revision, failing, pods, workload}``.
+    ``slices``: its EndpointSlices.
+    Gives ``{cause, message, object, container, exit_code, evidence, others, of_newest_revision, failing, pods, workload,
+    ready_endpoints}``.
     """
     moment = _time(now) or datetime.now(UTC)
     own = [one for one in pods if workload is None or belongs(one, workload)]
@@ -75,11 +78,20 @@ def find(
         "failing": len(failing),
         "pods": len(own),
         "workload": _behind(own),
+        "ready_endpoints": sum(
+            (endpoint.get("conditions") or {}).get("ready") is not False
+            for one in slices
+            for endpoint in one.get("endpoints") or ()
+        ),
     }
     if not found:
         return answer
     rule, fact = found[0]
+    # Between two crashes a Pod is ready for a moment; it is of the trouble all the same.
+    ill = {of["object"] for cause, of in found if cause.cause == rule.cause}
+    failing = [one for one in own if not ready(one) or _name("pod", one) in ill]
     answer.update(
+        of_newest_revision=_of_newest(failing, own, revisions, workload),
         cause=rule.cause,
         message=_message(rule, fact),
         object=fact["object"],

@@ -221,7 +221,9 @@ def pod_of(one: Object) -> dict[str, Any]:
 def _fails(container: Object) -> bool:
     state = container.get("state") or {}
     waits = str((state.get("waiting") or {}).get("reason") or "")
-    return waits in FAILING or int((state.get("terminated") or {}).get("exitCode") or 0) != 0
+    # Between two crashes it runs for a moment.
+    last = ended(container) if not container.get("ready") else state.get("terminated") or {}
+    return waits in FAILING or int(last.get("exitCode") or 0) != 0
 
 
 def _why(container: Object) -> str:

@@ -167,7 +167,7 @@ ANSWERS: Mapping[str, Schema] = {
     "status.usage": _record(memory_bytes={"type": "integer"}, cpu_percent={"type": "number"}),
     "diagnosis.find": _record(
         **_of("string", "message", "object", "container"),
-        **_of("integer", "exit_code", "failing", "pods"),
+        **_of("integer", "exit_code", "failing", "pods", "ready_endpoints"),
         **_of("boolean", "of_newest_revision"),
         cause={"enum": list(MEANINGS), "readOnly": True},
         evidence=_list(_record(**_of("string", "object", "container", "field", "value"))),
@@ -201,6 +201,7 @@ ARGUMENTS: Mapping[str, Mapping[str, tuple[bool, str]]] = {
         "service": (False, "object"),
         "workloads": (False, "array"),
         "nodes": (False, "array"),
+        "slices": (False, "array"),
     },
 }
 

@@ -268,6 +268,7 @@ RUNBOOK = _keys(
             _text("A label's name.", "label's name", "^[a-zA-Z_][a-zA-Z0-9_]*$"),
             "Labels; the first that is there and locates something names the target.",
         ),
+        "kind": _text("The kind of thing that those labels name, as the engine calls it.", default="service"),
         "only_if": _keys(
             {"operation": _OPERATION, "parameters": _PARAMETERS, "expect": _condition("The trouble is there.")},
             "What must be seen before anything is changed.",

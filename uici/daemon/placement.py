@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from uici.daemon import incidents
-from uici.model import Alert, Environment, Incident, Reason, Resource
+from uici.model import Alert, Environment, Incident, Reason, Resource, Runbook
 from uici.model.record import dataclass
 from uici.planners import choose
 
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 #: Labels that say in which namespace an alert's target lies; one that names another place is not believed to mean this.
 NAMESPACE_LABELS = ("namespace", "container_label_com_docker_compose_project", "com_docker_compose_project")
-KIND = "service"
+#: Where a Prometheus keeps its own labels, those of what was scraped are these: `namespace` is the exporter's own then.
+EXPORTED_NAMESPACES = ("exported_namespace", "dest_namespace")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +51,7 @@ async def place_of(infrastructure: UniversalInfrastructureInterface, alert: Aler
             reason=Reason.NOT_OFFERED.value,
             message=f"no runbook matches {_labels(alert)}",
         )
-    target, ambiguous = await _target(infrastructure, alert, environment.name, runbook.target)
+    target, ambiguous = await _target(infrastructure, alert, environment.name, runbook)
     place = Placed(environment=environment.name, target=target, runbook=runbook.name)
     if ambiguous:
         return Placed(
@@ -72,19 +73,21 @@ async def place_of(infrastructure: UniversalInfrastructureInterface, alert: Aler
 
 
 async def _target(
-    infrastructure: UniversalInfrastructureInterface, alert: Alert, environment: str, labels: tuple[str, ...]
+    infrastructure: UniversalInfrastructureInterface, alert: Alert, environment: str, runbook: Runbook
 ) -> tuple[Resource | None, str]:
     """The one thing that the first label names which names any, and else, where only several were found, their names.
 
     A later label may tell which of several is meant, and so may the alert's own namespace.
     """
-    spaces = {alert.labels[name] for name in NAMESPACE_LABELS if alert.labels.get(name)}
+    spaces = {alert.labels[name] for name in EXPORTED_NAMESPACES if alert.labels.get(name)} or {
+        alert.labels[name] for name in NAMESPACE_LABELS if alert.labels.get(name)
+    }
     several: list[Resource] = []
-    for label in labels:
+    for label in runbook.target:
         name = alert.labels.get(label)
         if not name:
             continue
-        found = await infrastructure.locate(environment, KIND, name)
+        found = await infrastructure.locate(environment, runbook.kind, name)
         if spaces:
             found = [one for one in found if one.namespace is None or one.namespace in spaces]
         if several:

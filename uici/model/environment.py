@@ -106,12 +106,13 @@ class RunbookStep:
 class Runbook:
     """An alert matcher and what to try, in order, until one is verified.
 
-    ``target``: label names; the first that is present and locates something gives the target.
+    ``target``: label names; the first that is present and locates something of ``kind`` gives the target.
     """
 
     name: str
     match: tuple[Matcher, ...]
     target: tuple[str, ...]
+    kind: str = "service"
     only_if: Ask | None
     steps: tuple[RunbookStep, ...]
     enabled: bool
@@ -125,6 +126,7 @@ class Runbook:
             name=definition["name"],
             match=tuple(Matcher.parse(text) for text in definition.get("match", ())),
             target=tuple(definition.get("target", ())),
+            kind=definition.get("kind", "service"),
             only_if=Ask(
                 operation=only_if["operation"], parameters=only_if.get("parameters", {}), expect=only_if["expect"]
             )
