@@ -138,6 +138,11 @@ async def used(change: Change) -> None:
         volume = _spec(side).get("volumeName")
         if kind == "PersistentVolumeClaim" and volume:
             change.touches.append(change.view.of("PersistentVolume", None, str(volume)))
+            lies = await change.view.owners.read("PersistentVolume", None, str(volume))
+            claim = _spec(lies or {}).get("claimRef") or {}
+            if claim.get("name"):  # it may be another's already
+                place = str(claim.get("namespace"))
+                change.touches.append(change.view.of("PersistentVolumeClaim", place, str(claim["name"])))
 
 
 async def volume(change: Change) -> None:

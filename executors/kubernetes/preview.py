@@ -34,6 +34,7 @@ async def preview(server: Server, call: Call) -> Diff | None:
         or "dry_run" not in method.parameters
         or method.group == "{group}"
         or method.subresource in _INSIDE
+        or method.verb == "deletecollection"
     ):
         return None
     before = None

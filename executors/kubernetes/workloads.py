@@ -147,11 +147,12 @@ def _only_new(after: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, 
 
 async def _joins(change: Change, labels: Mapping[str, str], *, adopted: bool) -> list[Touch]:
     """Services that would send Pods with these labels a part of what is meant for others; controllers that adopt them."""
-    found = [
-        await change.view.of_object(one)
-        for one in await change.view.all("Service", change.namespace)
-        if picks((one.get("spec") or {}).get("selector"), labels)
-    ]
+    found: list[Touch] = []
+    for one in await change.view.all("Service", change.namespace):
+        selector = (one.get("spec") or {}).get("selector")
+        if picks(selector, labels):
+            found.append(await change.view.of_object(one))
+            found += await change.view.pods(await change.view.picked(selector, change.namespace), goes=False)
     for kind in _ADOPT if adopted else ():
         for one in await change.view.all(kind, change.namespace):
             selector = (one.get("spec") or {}).get("selector")
