@@ -65,7 +65,21 @@ READS: tuple[tuple[str, str, str, bool], ...] = (
     ("discovery.k8s.io", "endpointslices", "get list", True),
     ("networking.k8s.io", "networkpolicies", "get list", True),
     ("policy", "poddisruptionbudgets", "get list", True),
+    ("scheduling.k8s.io", "priorityclasses", "get", False),
 )
+#: What only pinning some changes reads: of a Role, who is bound to it; of a namespace that goes, what lies in it.
+_MORE: Mapping[tuple[str, str], tuple[tuple[str, str], ...]] = {
+    **dict.fromkeys(
+        [("roles", verb) for verb in ("create", "update", "patch", "delete")],
+        (("rbac.authorization.k8s.io", "rolebindings"),),
+    ),
+    ("namespaces", "delete"): (
+        ("", "configmaps"),
+        ("", "secrets"),
+        ("", "serviceaccounts"),
+        ("networking.k8s.io", "ingresses"),
+    ),
+}
 #: Of these, what identity reads in UICI's own namespace, be it a target's or not.
 _OWN = frozenset({"pods", "replicasets", "deployments", "statefulsets", "daemonsets", "jobs", "cronjobs"})
 #: The engine's id is the uid of this namespace.
@@ -96,6 +110,20 @@ def of_call(path: str, arguments: Mapping[str, Any]) -> list[Right]:
         namespace=_namespace(method, arguments),
         name=name if method.verb in _NAMED else "",
     )
+    return [*_needs(path, method, arguments, right, name), *_more(method, right, name)]
+
+
+def _more(method: sdk.Method, right: Right, name: str) -> list[Right]:
+    """A namespace that goes is its own place."""
+    place = right.namespace or name or EVERY
+    return [
+        Right(group=group, resource=resource, verb="list", namespace=place)
+        for group, resource in (() if method.subresource else _MORE.get((method.resource, method.verb), ()))
+    ]
+
+
+def _needs(path: str, method: sdk.Method, arguments: Mapping[str, Any], right: Right, name: str) -> list[Right]:
+    """The request's own, and what goes with it."""
     if method.verb in ("update", "patch", "delete") or (method.subresource and method.verb != "get"):
         return [right, replace(right, subresource="", verb="get", name=name)]
     if method.name.startswith("connect_get_") and method.subresource in ("attach", "exec", "portforward"):
