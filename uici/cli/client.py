@@ -9,6 +9,7 @@ import http.client
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from urllib.parse import quote, urlencode, urlsplit
 from uici.model.errors import ConfigurationError, DaemonError
 
 _SECONDS = 30.0
+#: Connections that are tried one after another before a daemon counts as gone; half a minute.
+_TRIES = 15
 
 
 class RefusedError(DaemonError):
@@ -88,9 +91,9 @@ class Client:
         return kind(self._parts.hostname or "", self._parts.port, timeout=timeout)
 
     def _sent(
-        self, method: str, path: str, body: Any, timeout: float
+        self, method: str, path: str, body: Any, timeout: float, more: Mapping[str, str] | None = None
     ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
-        headers = {"Accept": "application/json"}
+        headers = {"Accept": "application/json", **(more or {})}
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"
         data = None
@@ -147,6 +150,47 @@ class Client:
                 elif line.startswith(b":"):
                     yield None
         except (OSError, http.client.HTTPException):
+            return
+        finally:
+            connection.close()
+
+    def lines(self, request: str, *, follow: bool) -> Iterator[Mapping[str, Any]]:
+        """Lines of a request's logs, then its end (``event``: ``end``). A connection that breaks is made again and goes on
+        from the last line; some may come twice then. Raises RefusedError, and DaemonError where it stays away."""
+        last, tries = "", 0
+        path = f"/api/v1/requests/{segment(request)}/logs?follow={'true' if follow else 'false'}"
+        while True:
+            try:
+                for event in self._events(path, last):
+                    yield event
+                    if event["event"] == "end":
+                        return
+                    last, tries = event["id"] or last, 0
+            except RefusedError as error:
+                if error.status < 500 or tries >= _TRIES:
+                    raise
+            except DaemonError:
+                if tries >= _TRIES:
+                    raise
+            tries += 1
+            time.sleep(min(_SECONDS, 0.2 * tries))
+
+    def _events(self, path: str, last: str) -> Iterator[dict[str, Any]]:
+        """Server-sent events as they come: their data with ``event`` and the ``id`` that holds after them."""
+        connection, response = self._sent("GET", path, None, 60.0, {"Last-Event-ID": last} if last else {})
+        id, kind = "", "message"
+        try:
+            if response.status != 200:
+                raise RefusedError(response.status, json.loads(response.read(1024 * 1024)))
+            while line := response.readline():
+                if line.startswith(b"id: "):
+                    id = line[4:].decode().rstrip("\n")
+                elif line.startswith(b"event: "):
+                    kind = line[7:].decode().rstrip("\n")
+                elif line.startswith(b"data: "):
+                    yield {**json.loads(line[6:]), "event": kind, "id": id}
+                    kind = "message"
+        except (OSError, ValueError, http.client.HTTPException):
             return
         finally:
             connection.close()

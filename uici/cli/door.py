@@ -10,22 +10,26 @@ import contextlib
 import os
 import pwd
 import signal
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from uici.cli import where
 from uici.cli.client import Client, RefusedError, segment
-from uici.model.errors import UICIError
+from uici.model.errors import DaemonError, UICIError
 from uici.model.request import Origin, Request
 
 if TYPE_CHECKING:
     from uici.catalog import Catalog
     from uici.engine import UniversalInfrastructureInterface
+    from uici.executor import Line
 
 T = TypeVar("T")
 Progress = Callable[[Mapping[str, Any]], None]
 JSON = Any
+#: Seconds after its end in which the last lines of a request may still come.
+LAST_LINES = 60.0
 
 
 class Door(Protocol):
@@ -35,7 +39,8 @@ class Door(Protocol):
     def permissions(self, environment: str) -> JSON: ...
     def incidents(self, states: Sequence[str], limit: int) -> list[JSON]: ...
     def incident(self, id: str) -> JSON: ...
-    def ask(self, request: Request, progress: Progress) -> JSON: ...
+    def ask(self, request: Request, progress: Progress, lines: Progress | None = None) -> JSON: ...
+    def logs(self, id: str, follow: bool, lines: Progress) -> JSON: ...
     def plan(self, payload: Any) -> list[JSON]: ...
     def cancel(self, id: str) -> JSON: ...
     def pause(self, environment: str | None) -> JSON: ...
@@ -80,16 +85,22 @@ class Remote:
         with _named("incident", id):
             return self.client.get(f"api/v1/incidents/{segment(id)}")
 
-    def ask(self, request: Request, progress: Progress) -> JSON:
+    def ask(self, request: Request, progress: Progress, lines: Progress | None = None) -> JSON:
+        """``lines``: is told each line of its logs, in a thread, until they are all out."""
         said = self.client.post("api/v1/requests", request.to_json())
         where_it_is, shown = f"api/v1/requests/{segment(said['id'])}", 0
         cancelled = False
+        following = threading.Thread(target=self._follow, args=(said["id"], lines), daemon=True)
+        if lines is not None:
+            following.start()
         while True:
             try:
                 for seen in said.get("evidence", ())[shown:]:
                     progress(seen)
                     shown += 1
                 if said["status"] != "running":
+                    if lines is not None:
+                        following.join(LAST_LINES)
                     return said
                 said = self.client.get(where_it_is, wait="1s")
             except KeyboardInterrupt:
@@ -98,6 +109,21 @@ class Remote:
                 cancelled = True
                 progress({"kind": "cancel", "name": "cancel", "verdict": "asked for; waiting for its end"})
                 self.client.post(f"{where_it_is}/cancel")
+
+    def _follow(self, id: str, lines: Progress) -> None:
+        # What cannot be followed is told by `uici logs`; here it keeps nobody from the result.
+        with contextlib.suppress(DaemonError, BrokenPipeError):
+            for event in self.client.lines(id, follow=True):
+                if event["event"] != "end":
+                    lines(event)
+
+    def logs(self, id: str, follow: bool, lines: Progress) -> JSON:
+        with _named("request", id):
+            for event in self.client.lines(id, follow=follow):
+                if event["event"] == "end":
+                    return event
+                lines(event)
+        raise DaemonError(f"the daemon at {self.client.name} went away")
 
     def plan(self, payload: Any) -> list[JSON]:
         listed: list[JSON] = self.client.post("api/v1/plan", payload)["plans"]
@@ -208,11 +234,12 @@ class Own:
 
         return self._with_journal(asked)
 
-    def ask(self, request: Request, progress: Progress) -> JSON:
+    def ask(self, request: Request, progress: Progress, lines: Progress | None = None) -> JSON:
         async def asked(infrastructure: UniversalInfrastructureInterface) -> JSON:
             infrastructure.on_progress = lambda _, seen: progress(seen.to_json())
             id = new_id()
             running = asyncio.create_task(infrastructure.execute(request, _origin(), id=id))
+            following = asyncio.create_task(_follow(infrastructure, id, lines)) if lines is not None else None
             stops: set[asyncio.Task[bool]] = set()
 
             def interrupted() -> None:
@@ -224,9 +251,27 @@ class Own:
             loop = asyncio.get_running_loop()
             loop.add_signal_handler(signal.SIGINT, interrupted)
             try:
-                return (await running).to_json()
+                result = await running
+                if following is not None:
+                    await asyncio.wait([following], timeout=LAST_LINES)
+                return result.to_json()
             finally:
                 loop.remove_signal_handler(signal.SIGINT)
+                if following is not None:
+                    following.cancel()
+                    await asyncio.gather(following, return_exceptions=True)
+
+        return self._with_engine(asked)
+
+    def logs(self, id: str, follow: bool, lines: Progress) -> JSON:
+        async def asked(infrastructure: UniversalInfrastructureInterface) -> JSON:
+            feed = await infrastructure.logs(id)
+            async for piece in feed.follow({}) if follow else feed.read({}):
+                for line in piece.lines:
+                    lines(_line(line))
+            result = await infrastructure.wait(id) if follow else None
+            ended = result.to_json() if result is not None else {"status": None, "reason": None, "message": ""}
+            return {**{name: ended[name] for name in ("status", "reason", "message")}, "problem": feed.problem}
 
         return self._with_engine(asked)
 
@@ -309,6 +354,20 @@ class Own:
                 await infrastructure.close()
 
         return self._with_journal(opened)
+
+
+async def _follow(infrastructure: UniversalInfrastructureInterface, id: str, lines: Progress) -> None:
+    from uici.model import UICIError
+
+    with contextlib.suppress(UICIError):
+        feed = await infrastructure.logs(id)
+        async for piece in feed.follow({}):
+            for line in piece.lines:
+                lines(_line(line))
+
+
+def _line(line: Line) -> dict[str, str]:
+    return {"source": line.source, "name": line.name, "cursor": line.cursor, "text": line.text}
 
 
 def new_id() -> str:

@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("uici.cli.check", "Prove a catalog: every problem at once."),
     "plan": ("uici.cli.plan", "Say what an alert would lead to, without acting."),
     "serve": ("uici.cli.serve", "Run the daemon."),
+    "logs": ("uici.cli.logs", "Show what a request logs."),
     "operations": ("uici.cli.look", "List what may be asked."),
     "environments": ("uici.cli.look", "List where operations run, and how each place does."),
     "incidents": ("uici.cli.look", "List incidents, or tell one: what happened and why."),
@@ -40,7 +41,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 SECTIONS: dict[str, tuple[str, ...]] = {
     "Operate": ("run", "plan", "serve", "cancel", "pause", "resume", "reopen"),
-    "Look": ("operations", "environments", "incidents", "approvals", "approve", "deny"),
+    "Look": ("logs", "operations", "environments", "incidents", "approvals", "approve", "deny"),
     "Set up": ("init", "check", "schema", "rbac", "doctor", "demo", "completion"),
 }
 

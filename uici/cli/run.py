@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,8 @@ def run(
     """Ask for one operation and see how it ends.
 
     Values are typed by the operation's schema: text as it is, numbers, true and false, JSON for lists and objects.
-    NAME=@FILE reads the value from a file, NAME=@@TEXT is text that begins with @.
+    NAME=@FILE reads the value from a file, NAME=@@TEXT is text that begins with @. What logs while it runs (run_job)
+    is shown line by line, unless --json asks for the result alone; `uici logs` shows it again.
 
     Exit status: 0 done, 1 failed, 2 the request itself is invalid, 3 refused, 4 unverified, 5 needs approval,
     6 in doubt.
@@ -46,6 +47,7 @@ def run(
     """
     from uici.cli import show
     from uici.cli.door import door
+    from uici.cli.lines import Lines
     from uici.model.request import Request, Result
 
     entry = door(config, server)
@@ -57,12 +59,20 @@ def run(
     asked = Request(
         operation=operation, parameters=values, environment=environment, reason=reason, dry_run=dry_run, confirm=yes
     )
-    result = entry.ask(asked, (lambda _: None) if as_json else show.progress)
+    follows = bool(known and known.get("logs")) and not dry_run and not as_json
+    lines = Lines() if follows else None
+    # Between its lines nobody wants to hear how often it was looked at.
+    progress = (lambda _: None) if as_json else _but_samples(show.progress) if follows else show.progress
+    result = entry.ask(asked, progress, lines)
     if as_json:
         show.as_json(result)
     else:
         show.result(result)
     return Result.from_json(result).exit_code
+
+
+def _but_samples(progress: Callable[[Mapping[str, Any]], None]) -> Callable[[Mapping[str, Any]], None]:
+    return lambda seen: None if seen.get("kind") == "sample" else progress(seen)
 
 
 def _value(text: str, schema: Mapping[str, Any]) -> tuple[str, Any]:

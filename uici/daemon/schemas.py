@@ -174,6 +174,7 @@ OPERATION = whole(
         "verified": FLAG,
         "undone": FLAG,
         "environments": listed(TEXT),
+        "logs": listed(TEXT),
     }
 )
 HEALTH = whole({"ok": FLAG, "message": TEXT})

@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 
 def operation_json(catalog: Catalog, operation: Operation) -> dict[str, Any]:
-    """``environments``: those that offer it."""
+    """``environments``: those that offer it; ``logs``: those where what it logs can be followed."""
+    offered = {
+        name: translation
+        for name, environment in catalog.environments.items()
+        if (translation := catalog.translator.translation(operation.name, environment)) is not None
+    }
     return {
         "name": operation.name,
         "summary": operation.summary,
@@ -28,11 +33,8 @@ def operation_json(catalog: Catalog, operation: Operation) -> dict[str, Any]:
         "returns": operation.returns,
         "verified": operation.verify is not None,
         "undone": operation.undo is not None,
-        "environments": [
-            name
-            for name, environment in catalog.environments.items()
-            if catalog.translator.translation(operation.name, environment) is not None
-        ],
+        "environments": list(offered),
+        "logs": [name for name, translation in offered.items() if translation.logs],
     }
 
 
