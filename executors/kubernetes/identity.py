@@ -149,6 +149,8 @@ class Look:
 
     def _used(self, pod: Mapping[str, Any], namespace: str) -> None:
         for kind, name in used(pod):
+            if (kind, name) == ("ServiceAccount", "default") and pod is not self.mine:
+                continue  # of what UICI needs, and of everybody else there; it gives no rights over it
             self.add(named(self.engine, kind, namespace, name))
         for volume in (pod.get("spec") or {}).get("volumes") or ():
             if volume.get("hostPath"):

@@ -73,8 +73,6 @@ class Reach:
             await self._volume(one)
         account = spec.get("serviceAccountName") or spec.get("serviceAccount")
         self._uses("ServiceAccount", account or "default", always=bool(account) and account != "default")
-        for one in spec.get("imagePullSecrets") or ():
-            self._uses("Secret", one.get("name"))
         if spec.get("nodeName"):
             self.touches.append(self._view.of("Node", None, str(spec["nodeName"])))
         await self._priority(spec)

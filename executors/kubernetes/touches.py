@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from uici.model import Call, Pinned, Resource, Touch
 from uici_executors.kubernetes import fields, pinning, sdk
@@ -31,6 +32,9 @@ _ASKED = frozenset(
     """.split()
 )
 
+#: Subresources whose calls need not say anything: nobody can foresee what they do, or they have defaults.
+NO_BODY = frozenset("attach eviction exec portforward proxy".split())
+
 
 async def pin(server: Server, call: Call, own: Sequence[Resource]) -> Pinned:
     """The call made exact, and all that it touches. ``own``: the last identity's resources. Raises UnreachableError."""
@@ -46,6 +50,11 @@ async def pin(server: Server, call: Call, own: Sequence[Resource]) -> Pinned:
     if method.verb == "deletecollection":
         why = "takes what matches when it runs, not what was looked at; list them and delete each (`each`) instead"
         return Pinned(call=call, unknown=f"{call.path} {why}")
+    body = call.arguments.get("body")
+    if method.verb in ("create", "patch", "update") and not isinstance(body, Mapping):
+        patch = method.verb == "patch" and isinstance(body, list) and all(isinstance(one, Mapping) for one in body)
+        if not patch and method.subresource not in NO_BODY:
+            return Pinned(call=call, unknown=f"the body of {call.path} is no object")
     view = View(server, await server.engine(), own)
     if method.verb == "create" and not method.subresource:
         change = _created(view, method, call)
@@ -119,8 +128,8 @@ def _exact(change: Change, method: Method, call: Call) -> Call:
         call = pinning.deleted(call, before)
         change.after, change.options = None, call.arguments["body"]
         return call
-    body = call.arguments.get("body")
-    if method.verb not in ("patch", "update") or not isinstance(body, Mapping | list):
+    body: Any = call.arguments.get("body")
+    if method.verb not in ("patch", "update") or method.subresource in NO_BODY:
         return call
     if isinstance(body, list):
         after = fields.patched(before, body)
