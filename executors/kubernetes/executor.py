@@ -187,7 +187,7 @@ class KubernetesExecutor:
 
         return await reviews.missing(self._server, permissions)
 
-    def roles(self, environment: Environment, calls: Sequence[Call], name: str) -> list[dict[str, Any]]:
+    def roles(self, environment: Environment, calls: Sequence[Call], name: str, own: str = "") -> list[dict[str, Any]]:
         """ClusterRole and Roles; see uici.executor.grants."""
         rights = [right for call in calls for right in permissions.of_call(call.path, call.arguments)]
-        return permissions.role([*rights, *permissions.own_reads()], name, environment.namespaces)
+        return permissions.role([*rights, *permissions.own_reads(own)], name, environment.namespaces)

@@ -80,7 +80,7 @@ _MORE: Mapping[tuple[str, str], tuple[tuple[str, str], ...]] = {
         ("networking.k8s.io", "ingresses"),
     ),
 }
-#: Of these, what identity reads in UICI's own namespace, be it a target's or not.
+#: Of these, what identity reads in UICI's own namespace, be it a target's or not: its Pod and the Pod's owners.
 _OWN = frozenset({"pods", "replicasets", "deployments", "statefulsets", "daemonsets", "jobs", "cronjobs"})
 #: The engine's id is the uid of this namespace.
 ENGINE = Right(resource="namespaces", verb="get", name="kube-system")
@@ -158,7 +158,7 @@ def own_reads(own: str = "") -> list[Right]:
         for verb in verbs.split():
             right = Right(group=group, resource=resource, verb=verb, namespace=OF_TARGET if namespaced else "")
             rights.append(right)
-            if own and resource in _OWN and verb != "watch":
+            if own and resource in _OWN and verb == "get":
                 rights.append(replace(right, namespace=own))
     return rights
 

@@ -68,7 +68,9 @@ def test_its_rights_are_those_of_its_catalog(tmp_path: Path) -> None:
 
 def test_namespaces_bound_it(tmp_path: Path) -> None:
     objects = rendered(tmp_path, "rbac.namespaces={shop,pay}")
-    assert {one["metadata"]["namespace"] for one in of("Role", objects)} == {"shop", "pay"}
+    assert {one["metadata"]["namespace"] for one in of("Role", objects)} == {"shop", "pay", "uici"}
+    (own,) = [one for one in of("Role", objects) if one["metadata"]["namespace"] == "uici"]
+    assert {verb for rule in own["rules"] for verb in rule["verbs"]} == {"get"}
     (wide,) = of("ClusterRole", objects)
     for rule in wide["rules"]:
         # Listings over every namespace, and what lies in none: nothing is changed there but nodes.

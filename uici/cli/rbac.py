@@ -17,11 +17,16 @@ if TYPE_CHECKING:
 Manifests = list[dict[str, Any]]
 #: What a rule may be told apart by: kind of role and namespace, then group, resource, name, verb.
 Right = tuple[str, ...]
+#: A namespace of no cluster, in the place of UICI's own, which only the chart's release knows.
+_RELEASE = "(release)"
 
 
 @told.command(short_help="Print the rights that an environment needs.")
 @options.environment("Whose. Else the default one.")
 @click.option("--name", default="uici", show_default=True, metavar="NAME", help="Of the roles.")
+@click.option(
+    "--own", default="", metavar="NAMESPACE", help="The namespace that UICI itself runs in there, if it does."
+)
 @click.option(
     "--format", "form", type=click.Choice(["manifests", "chart"]), default="manifests", show_default=True,
     help="Roles as they are applied, or the chart's `rbac.rules`.",
@@ -33,7 +38,9 @@ Right = tuple[str, ...]
 )
 @options.config
 @options.as_json
-def rbac(environment: str | None, name: str, form: str, compare: str | None, config: str | None, as_json: bool) -> int:
+def rbac(
+    environment: str | None, name: str, own: str, form: str, compare: str | None, config: str | None, as_json: bool
+) -> int:
     """Print the rights that an environment needs: what its operations call, and what UICI itself reads there.
 
     No more, no less. Exit status of --compare: 0 the same, 2 wider or narrower.
@@ -42,8 +49,8 @@ def rbac(environment: str | None, name: str, form: str, compare: str | None, con
 
     from uici.cli import show
 
-    manifests = roles(config, environment, name)
-    chart = of_chart(manifests)
+    manifests = roles(config, environment, name, own)
+    chart = of_chart(roles(config, environment, name, _RELEASE))
     if compare is None:
         documents = [chart] if form == "chart" else manifests
         if as_json:
@@ -61,8 +68,9 @@ def rbac(environment: str | None, name: str, form: str, compare: str | None, con
     return 2 if differences else 0
 
 
-def roles(config: str | None, environment: str | None, name: str = "uici") -> Manifests:
-    """The manifests for an environment of the catalog; raises ConfigurationError, UsageError."""
+def roles(config: str | None, environment: str | None, name: str = "uici", own: str = _RELEASE) -> Manifests:
+    """The manifests for an environment of the catalog. ``own``: the namespace of UICI itself; empty: it runs elsewhere.
+    Raises ConfigurationError, UsageError."""
     from uici.cli import where
     from uici.executor import load
     from uici.executor.grants import Grants
@@ -79,22 +87,18 @@ def roles(config: str | None, environment: str | None, name: str = "uici") -> Ma
     if not isinstance(executor, Grants):
         raise click.UsageError(f"{named}: {place.executor} knows no roles; who may reach its engine may do all of it")
     try:
-        return executor.roles(place, catalog.translator.calls(place), name)
+        return executor.roles(place, catalog.translator.calls(place), name, own)
     except ValueError as error:
         raise click.UsageError(f"{named}: {error}") from error
 
 
 def of_chart(manifests: Manifests) -> dict[str, Any]:
-    """The same as the chart's ``rbac.rules``: what lies in no namespace, and what lies in every one that UICI works in."""
-    cluster = [rule for one in manifests if one["kind"] == "ClusterRole" for rule in one["rules"]]
-    spaces = sorted({one["metadata"]["namespace"] for one in manifests if one["kind"] == "Role"})
-    if not spaces:
-        return {"cluster": cluster, "namespaced": []}
-    namespaced = [
-        rule for one in manifests if one["kind"] == "Role" and one["metadata"]["namespace"] == spaces[0]
-        for rule in one["rules"]
-    ]  # fmt: skip
-    return {"cluster": cluster, "namespaced": namespaced}
+    """The same as the chart's ``rbac.rules``: what lies in no namespace, in every one that UICI works in, and in its own."""
+    by_place: dict[str, list[Any]] = {}
+    for one in manifests:
+        by_place.setdefault(str(one["metadata"].get("namespace", "")), []).extend(one["rules"])
+    cluster, own = by_place.pop("", []), by_place.pop(_RELEASE, [])
+    return {"cluster": cluster, "namespaced": by_place[min(by_place)] if by_place else [], "own": own}
 
 
 def _read(path: str) -> list[Any]:
@@ -111,9 +115,8 @@ def _read(path: str) -> list[Any]:
 def compared(manifests: Manifests, chart: Mapping[str, Any], given: list[Any]) -> list[str]:
     """A line for each right that the file has and needs not, or needs and has not."""
     if len(given) == 1 and isinstance(given[0], Mapping) and {"cluster", "namespaced"} <= given[0].keys():
-        needed = {("cluster", *one) for one in _rights(chart["cluster"])}
-        needed |= {("namespaced", *one) for one in _rights(chart["namespaced"])}
-        found = {(place, *one) for place in ("cluster", "namespaced") for one in _rights(given[0][place])}
+        needed = {(place, *one) for place in chart for one in _rights(chart[place])}
+        found = {(place, *one) for place in chart for one in _rights(given[0].get(place) or ())}
     else:
         needed, found = _of_manifests(manifests), _of_manifests(given)
     return [f"wider: {' '.join(filter(None, one))}" for one in sorted(found - needed)] + [

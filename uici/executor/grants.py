@@ -15,7 +15,8 @@ from uici.model import Call, Environment
 class Grants(Protocol):
     """Works before ``open``."""
 
-    def roles(self, environment: Environment, calls: Sequence[Call], name: str) -> list[dict[str, Any]]:
+    def roles(self, environment: Environment, calls: Sequence[Call], name: str, own: str = "") -> list[dict[str, Any]]:
         """The least that these calls and the contract's own reads need, as the engine's own manifests; the same input gives
-        the same text. Raises ValueError for a call whose right cannot be told before run time."""
+        the same text. ``own``: where in this engine UICI itself runs (a namespace), if it does. Raises ValueError for a call
+        whose right cannot be told before run time."""
         ...
