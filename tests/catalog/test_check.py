@@ -224,6 +224,34 @@ def test_platform(make: Make, case: dict[str, Any]) -> None:
     assert codes(make({"platform.yml": f"version: 1\n{case['text']}\n"}).check()) == case["codes"]
 
 
+LOOK = '{call: things.get, with: {id: "${target.id}"}, as: it}'
+
+
+@pytest.mark.parametrize(
+    ("logs", "wrong"),
+    [
+        ((LOOK, "{call: it.count, stream: true}"), ["unknown-call"]),
+        ((LOOK, "{call: things.count, stream: true}"), []),
+        ((LOOK, "{call: things.count}"), ["missing-key"]),
+        ((LOOK, "{call: it.stop}", "{call: things.count, stream: true}"), ["not-observe"]),
+        (('{call: things.get, with: {id: "${thing.id}"}, stream: true}',), ["unknown-name"]),
+        (('{call: things.get, with: {id: "${before.state}"}, stream: true}',), ["unknown-name"]),
+        (('{call: things.get, with: {id: "${command.id}"}, stream: true}',), []),
+    ],
+    ids=["unknown", "right", "no lines", "a change", "an answer of the steps", "before", "command"],
+)
+def test_logs_only_observe_and_can_be_made_at_any_time(
+    make: Make, fake: Any, logs: tuple[str, ...], wrong: list[str]
+) -> None:
+    also = "      logs:\n" + "".join(f"        - {step}\n" for step in logs)
+    assert codes(checked(make, GET, SCALE, also=also)) == wrong
+
+
+def test_what_only_observes_is_followed_by_its_steps(make: Make, fake: Any) -> None:
+    also = "      logs:\n        - {call: things.count, stream: true}\n"
+    assert codes(checked(make, GET, risk="observe", also=also)) == ["misplaced-key"]
+
+
 @pytest.mark.parametrize("case", CASES["operations"], ids=lambda case: case["text"][:60])
 def test_operations(make: Make, case: dict[str, Any]) -> None:
     text = f"version: 1\noperations: {{some_change: {{summary: A., risk: change, {case['text']}}}}}\n"
