@@ -126,7 +126,8 @@ def _asked(scope: Scope, entry: Entry, definition: Mapping[str, Any]) -> None:
         for key in ("expect", "fail"):
             scope.shapes.condition(verify.get(key), seen, entry.add, ("verify", key))
         if verify.get("answers"):
-            for misfit in misfits(seen["answer"], definition.get("returns", {})):
+            wrong = {misfit.at: misfit for misfit in misfits(seen["answer"], definition.get("returns", {}))}
+            for misfit in wrong.values():
                 message = f"answers with what {verify['operation']} answers, but the answer promised: {misfit.message}"
                 entry.add("answer-type", message, misfit.hint, at=("verify", "answers"))
         if "steady" in verify:
