@@ -16,7 +16,7 @@ from uici.model import Resource, UnreachableError
 from uici_executors.kubernetes.connection import AnswerError, Server
 from uici_executors.kubernetes.needs import needed
 from uici_executors.kubernetes.reach import host_path, used
-from uici_executors.kubernetes.resources import KINDS, SERVICES, WORDS, Kind, named, owner_key, resource
+from uici_executors.kubernetes.resources import KINDS, SERVICES, WORDS, Kind, named, owner_key, referred, resource
 from uici_executors.kubernetes.view import TEMPLATES, View
 
 
@@ -143,9 +143,18 @@ class Look:
         one = await self.view.owners.resource(self.engine, pod)
         if one in self.found:
             return
-        self.add(one, *(touch.resource for touch in await self.view.chain(pod)))
-        self.add(named(self.engine, "Namespace", None, namespace))
+        await self._owned(pod)
+        self.add(one, named(self.engine, "Namespace", None, namespace))
         self._used(pod, namespace)
+
+    async def _owned(self, one: Mapping[str, Any]) -> None:
+        """Whatever owns it, at every height, and be it only for the garbage collector: what goes takes it with it."""
+        chain = [touch.resource for touch in await self.view.chain(one)]
+        self.add(*chain)
+        namespace = one["metadata"].get("namespace")
+        for owned in (one, *(self.view.owners.known(above.kind, namespace, above.name) for above in chain)):
+            for reference in ((owned or {}).get("metadata") or {}).get("ownerReferences") or ():
+                self.add(referred(self.engine, namespace, reference))
 
     def _used(self, pod: Mapping[str, Any], namespace: str) -> None:
         for kind, name in used(pod):
@@ -208,7 +217,7 @@ class Look:
         elif kind.name in TEMPLATES:
             key = owner_key(kind.name, namespace, one["metadata"]["name"])
             self.add(await self.view.owners.resource(self.engine, one))
-            self.add(*(touch.resource for touch in await self.view.chain(one)))
+            await self._owned(one)
             for pod in await self.view.all("Pod", namespace):
                 if (await self.view.owners.top(pod))[0] == key:
                     await self.carrier(pod)

@@ -35,6 +35,10 @@ class Owners:
             self._known[key] = found
         return self._known[key]
 
+    def known(self, kind: str, namespace: str | None, name: str) -> Object | None:
+        """What was read already."""
+        return self._known.get((kind, namespace, name))
+
     async def top(self, one: Object) -> tuple[str, Object]:
         """The key of the topmost owner, and the topmost object that could be read: ``one`` itself where nothing owns it."""
         above: Object = one

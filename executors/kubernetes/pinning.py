@@ -22,22 +22,18 @@ OPTIONS: Mapping[str, str] = {
     "orphan_dependents": "orphanDependents",
     "propagation_policy": "propagationPolicy",
 }
-_VERSION, _UID = "/metadata/resourceVersion", "/metadata/uid"
+_VERSION = "/metadata/resourceVersion"
 
 
 def written(call: Call, before: Object, *, replaces: bool) -> Call:
-    """Of a patch or a replacement. A JSON Patch sets both fields to what they were, which the server refuses as a conflict
-    where they are not (a failed ``test`` it would call invalid)."""
+    """Of a patch or a replacement. A JSON Patch ends by setting both fields to what they were, which the server refuses as
+    a conflict where they are not (a failed ``test`` it would call invalid)."""
     body, metadata = call.arguments.get("body"), before["metadata"]
+    values: dict[str, Any] = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
     if isinstance(body, list):
-        if not any(isinstance(one, Mapping) and one.get("path") == _VERSION for one in body):
-            first = [
-                {"op": "replace", "path": _VERSION, "value": metadata["resourceVersion"]},
-                {"op": "replace", "path": _UID, "value": metadata["uid"]},
-            ]
-            body = [*first, *body]
+        if not any(one.get("path") == _VERSION and one.get("op") in ("add", "replace") for one in body):
+            body = [*body, *({"op": "add", "path": f"/metadata/{name}", "value": values[name]} for name in values)]
     else:
-        values: dict[str, Any] = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
         if replaces and metadata.get("finalizers"):
             values["finalizers"] = []  # what a replacement leaves out it takes away: written down, so that it is judged
         body = _with(body, "metadata", values)
@@ -91,5 +87,8 @@ def dry(call: Call, deletes: bool, evicts: bool) -> Call:
 def _with(body: Any, name: str, values: Mapping[str, Any]) -> dict[str, Any]:
     whole = copy.deepcopy(dict(body)) if isinstance(body, Mapping) else {}
     part = whole.get(name)
-    whole[name] = {**values, **(part if isinstance(part, Mapping) else {})}
+    said = (
+        {key: value for key, value in part.items() if value or key not in values} if isinstance(part, Mapping) else {}
+    )
+    whole[name] = {**values, **said}
     return whole

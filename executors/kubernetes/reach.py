@@ -55,11 +55,12 @@ class Reach:
         self.unbounded: list[str] = []
 
     async def of(self, template: Mapping[str, Any], *, only: str | None = None) -> None:
-        """Of a Pod template or a Pod. ``only`` "own": what it merely uses counts where it is UICI's own."""
+        """Of a Pod template or a Pod. ``only`` "own": of one that is there already and gets other code. What it merely uses
+        counts where it is UICI's own, what gives it the node counts, what else it asks for it was given before."""
         self._own = only
         spec = template.get("spec") or {}
         for name in sorted(set(spec) - _KNOWN):
-            self.everything(f"it asks for {name}, of which nothing here knows how far it reaches")
+            self._asks(f"it asks for {name}, of which nothing here knows how far it reaches")
         for name in ("hostIPC", "hostNetwork", "hostPID"):
             if spec.get(name):
                 self.everything(f"it shares the node's namespace ({name})")
@@ -73,7 +74,7 @@ class Reach:
             await self._volume(one)
         account = spec.get("serviceAccountName") or spec.get("serviceAccount")
         self._uses("ServiceAccount", account or "default", always=bool(account) and account != "default")
-        if spec.get("nodeName"):
+        if spec.get("nodeName") and self._own is None:
             self.touches.append(self._view.of("Node", None, str(spec["nodeName"])))
         await self._priority(spec)
 
@@ -87,13 +88,13 @@ class Reach:
         if context.get("procMount") not in (None, "Default"):
             self.everything("it lays the kernel's own files open (procMount)")
         if context.get("sysctls"):
-            self.everything("it sets the kernel's own values (sysctls)")
+            self._asks("it sets the kernel's own values (sysctls)")
         if (context.get("seLinuxOptions") or {}).get("type") not in (None, "", "container_t", "container_init_t"):
             self.everything("its confinement is its own (SELinux)")
         if (context.get("appArmorProfile") or {}).get("type") not in (None, "RuntimeDefault"):
             self.everything("its confinement is its own (AppArmor)")
         if (context.get("seccompProfile") or {}).get("type") not in (None, "RuntimeDefault"):
-            self.everything("its filter of system calls is its own (seccomp)")
+            self._asks("its filter of system calls is its own (seccomp)")
         if (context.get("windowsOptions") or {}).get("hostProcess"):
             self.everything("it runs as a process of the node")
 
@@ -101,11 +102,11 @@ class Reach:
         self._confinement(one.get("securityContext") or {})
         for port in one.get("ports") or ():
             if port.get("hostPort"):
-                self.everything(f"it takes the node's port {port['hostPort']}")
+                self._asks(f"it takes the node's port {port['hostPort']}")
         for hook in _hooks(one):
             for how in ("httpGet", "tcpSocket"):
                 if (hook.get(how) or {}).get("host"):
-                    self.everything(f"it has the node itself ask {str(hook[how]['host'])[:100]}")
+                    self._asks(f"it has the node itself ask {str(hook[how]['host'])[:100]}")
         for env in one.get("env") or ():
             source = env.get("valueFrom") or {}
             self._uses("Secret", (source.get("secretKeyRef") or {}).get("name"))
@@ -131,9 +132,7 @@ class Reach:
             elif kind == "persistentVolumeClaim":
                 await self._claim(str(source.get("claimName") or ""))
             else:
-                self.everything(
-                    f"the volume {one.get('name')!r} ({kind}) lies in a place that Kubernetes does not tell"
-                )
+                self._asks(f"the volume {one.get('name')!r} ({kind}) lies in a place that Kubernetes does not tell")
 
     async def _claim(self, name: str) -> None:
         self._uses("PersistentVolumeClaim", name)
@@ -169,7 +168,7 @@ class Reach:
     async def _priority(self, spec: Mapping[str, Any]) -> None:
         """A Pod of a higher priority may push others from their node."""
         name = str(spec.get("priorityClassName") or "")
-        if not name or spec.get("preemptionPolicy") == "Never" or not self._view.own:
+        if not name or spec.get("preemptionPolicy") == "Never" or not self._view.own or self._own is not None:
             return
         found = await self._view.server.get(f"/apis/scheduling.k8s.io/v1/priorityclasses/{name}")
         if found is not None and int(found.get("value") or 0) <= 0:
@@ -185,6 +184,11 @@ class Reach:
         touch = self._view.of(kind, self._namespace, str(name))
         if (always and self._own is None) or self._view.owns(kind, touch.resource.id):
             self.touches.append(touch)
+
+    def _asks(self, why: str) -> None:
+        """For what it is not given anew where it is there already."""
+        if self._own is None:
+            self.everything(why)
 
     def everything(self, why: str) -> None:
         """All that UICI is and needs lies within reach, and more."""

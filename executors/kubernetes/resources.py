@@ -108,3 +108,12 @@ def named(
 ) -> Resource:
     """One of ``NAMED`` without a look at it."""
     return resource(engine, {"kind": kind, "metadata": {"name": name, "namespace": namespace, "labels": labels or {}}})
+
+
+def referred(engine: str, namespace: str | None, reference: Object, owner: str = "") -> Resource:
+    """What an ownerReference tells of an owner, of whatever kind, without a look at it."""
+    kind, name = str(reference["kind"]), str(reference["name"])
+    known = KINDS.get(kind)
+    place = namespace if known is None or known.namespaced else None
+    metadata = {"name": name, "namespace": place, "uid": str(reference.get("uid") or "")}
+    return resource(engine, {"kind": kind, "metadata": metadata}, owner)

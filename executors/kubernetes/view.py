@@ -16,7 +16,7 @@ from uici_executors.kubernetes import budget
 from uici_executors.kubernetes.connection import Server
 from uici_executors.kubernetes.fields import Object
 from uici_executors.kubernetes.owners import Owners
-from uici_executors.kubernetes.resources import KINDS, NAMED, Kind, controller, named, owner_key, resource
+from uici_executors.kubernetes.resources import KINDS, NAMED, Kind, controller, named, owner_key, referred, resource
 from uici_executors.kubernetes.selectors import picks, selects
 
 #: Kinds that make Pods, with where their Pod template lies.
@@ -98,20 +98,7 @@ class View:
             if above is not None and above["metadata"].get("uid") == reference.get("uid"):
                 found.append(Touch(resource=resource(self.engine, above, key)))
                 continue
-            uid, name = str(reference.get("uid")), str(reference["name"])
-            found.append(
-                Touch(
-                    resource=Resource(
-                        engine=self.engine,
-                        kind=kind,
-                        id=uid,
-                        name=name,
-                        namespace=namespace,
-                        names=(name, f"{namespace}/{name}", uid),
-                        owner=key,
-                    )
-                )
-            )
+            found.append(Touch(resource=referred(self.engine, namespace, reference, key)))
             break
         return found
 

@@ -5,7 +5,7 @@ Fills in a Change. It reads, and decides nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -135,14 +135,22 @@ def _new_code(paths: list[Path], parts: tuple[str, ...]) -> bool:
 
 
 def _only_new(after: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
-    """The parts of a Pod's specification that were not there."""
+    """The parts of a Pod's specification that were not there; of a container that was there, its fields that are new."""
     old, spec = before.get("spec") or {}, {}
     for key, value in (after.get("spec") or {}).items():
         if isinstance(value, list):
-            value = [one for one in value if one not in (old.get(key) or ())]
+            there = old.get(key) or ()
+            value = [_new_in(one, there) for one in value if one not in there]
         if value != old.get(key):
             spec[key] = value
     return {"metadata": after.get("metadata") or {}, "spec": spec}
+
+
+def _new_in(one: Any, there: Sequence[Any]) -> Any:
+    if not isinstance(one, Mapping) or not one.get("name"):
+        return one
+    was: Mapping[str, Any] = next((old for old in there if old.get("name") == one["name"]), {})
+    return {key: value for key, value in one.items() if key == "name" or value != was.get(key)}
 
 
 async def _joins(change: Change, labels: Mapping[str, str], *, adopted: bool) -> list[Touch]:

@@ -12,9 +12,11 @@ RESTART = {"spec": {"template": {"metadata": {"annotations": {"kubectl.kubernete
 
 
 def manifest(short: Mapping[str, Any]) -> dict[str, Any]:
-    """``replicas``, ``image``, ``template`` (of a Pod's specification) and ``spec`` say what is not as usual."""
+    """``replicas``, ``image``, ``ports``, ``template`` (of a Pod's specification) and ``spec`` say what is not as usual."""
     whole = {
-        key: short[key] for key in short if key not in ("replicas", "image", "template", "manager", "unready", "spec")
+        key: short[key]
+        for key in short
+        if key not in ("replicas", "image", "template", "manager", "unready", "spec", "ports")
     }
     spec = dict(short.get("spec") or {})
     if short["kind"] not in (*WORKLOADS, "Pod"):
@@ -27,6 +29,8 @@ def manifest(short: Mapping[str, Any]) -> dict[str, Any]:
         "imagePullPolicy": "IfNotPresent",
         "command": ["sleep", "1000000"],
     }
+    if "ports" in short:
+        container["ports"] = short["ports"]
     if "env" in more:
         container["envFrom"] = [{"configMapRef": {"name": more.pop("env")}}]
     pod = {"terminationGracePeriodSeconds": 0, "containers": [container], **more}

@@ -144,3 +144,27 @@ async def test_what_a_call_says_itself_of_the_version_is_kept(scene: Scene, serv
     assert found.call.arguments["body"]["metadata"]["resourceVersion"] == "1"
     again = await pinned(server, found.call.path, dict(found.call.arguments))
     assert again.call.arguments == found.call.arguments
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"metadata": {"resourceVersion": None, "uid": ""}, "spec": {"replicas": 2}},
+        {"metadata": None, "spec": {"replicas": 2}},
+        [
+            {"op": "remove", "path": "/metadata/resourceVersion"},
+            {"op": "replace", "path": "/spec/replicas", "value": 2},
+        ],
+        [{"op": "replace", "path": "/metadata", "value": {"name": "one", "annotations": {"a": "b"}}}],
+    ],
+)
+async def test_nothing_in_a_body_takes_the_pin_away(scene: Scene, server: Server, body: Any) -> None:
+    where = {"name": "one", "namespace": scene.namespace}
+    found = await pinned(server, "AppsV1Api.patch_namespaced_deployment", {**where, "body": body})
+    scene.cluster.kubectl(
+        "annotate", "deployment/one", f"at={time.monotonic_ns()}", "--overwrite", f"--namespace={scene.namespace}"
+    )
+    outcome = await calls.run(server, found.call)
+    assert isinstance(outcome, calls.Rejected)
+    assert outcome.stale, outcome.message
