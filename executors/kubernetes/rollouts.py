@@ -119,12 +119,27 @@ def _state(one: Object, counts: Mapping[str, int], pods: int) -> str:
         return "running" if max(pods, counts["total"]) else "stopped"
     if _behind(one):
         return "starting"
-    progress = condition(one, "Progressing")
-    if progress.get("status") == "False" and progress.get("reason") == "ProgressDeadlineExceeded":
+    if _stuck(one):
         return "failed"
     if (one.get("spec") or {}).get("paused"):
         return "paused"
     return "starting" if _rolling(one, counts) or counts["available"] == 0 else "running"
+
+
+def _stuck(one: Object) -> bool:
+    """Whether its rollout made no progress in time. Right after a change the controller still says so of the rollout before:
+    that was told before the change, by the server's own clock."""
+    progress = condition(one, "Progressing")
+    if progress.get("status") != "False" or progress.get("reason") != "ProgressDeadlineExceeded":
+        return False
+    changed = [
+        entry["time"]
+        for entry in one["metadata"].get("managedFields") or ()
+        if "time" in entry and not entry.get("subresource") and "f:spec" in (entry.get("fieldsV1") or {})
+    ]
+    told = moment_of(progress.get("lastUpdateTime"))
+    last = max((moment[0] for moment in map(moment_of, changed) if moment), default=None)
+    return told is None or last is None or told[0] > last
 
 
 def _health(one: Object, counts: Mapping[str, int]) -> str:
