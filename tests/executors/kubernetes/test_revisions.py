@@ -1,0 +1,154 @@
+"""Which revisions count as seen fully available: by UICI's mark, by what is there now, by what a monitor remembers."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from uici.model import UnreachableError
+from uici_executors.kubernetes import words
+from uici_executors.kubernetes.revisions import look
+
+NOW = "2026-11-25T12:00:00.000000000Z"
+ROOT = Path(__file__).parents[3]
+TRANSLATIONS = yaml.safe_load((ROOT / "infrastructure/config/command_translations/kubernetes.yml").read_text())
+
+
+def replica_set(number: int, *, available: int = 0, replicas: int = 0, verified: bool = False) -> dict[str, Any]:
+    marks = {"deployment.kubernetes.io/revision": str(number), **({"uici/verified-at": NOW} if verified else {})}
+    labels = {"app": "web", "pod-template-hash": f"h{number}"}
+    container = {"name": "app", "image": f"web:{number}"}
+    return {
+        "metadata": {
+            "name": f"web-h{number}",
+            "annotations": marks,
+            "labels": labels,
+            "ownerReferences": [{"uid": "u", "controller": True}],
+        },
+        "spec": {"template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}}},
+        "status": {"replicas": replicas, "availableReplicas": available},
+    }
+
+
+def pod(number: int, since: str, status: str = "True") -> dict[str, Any]:
+    condition = {"type": "Ready", "status": status, "lastTransitionTime": since}
+    labels = {"pod-template-hash": f"h{number}"}
+    return {"metadata": {"name": f"web-h{number}-x", "labels": labels}, "status": {"conditions": [condition]}}
+
+
+WEB = {
+    "kind": "Deployment",
+    "metadata": {"name": "web", "uid": "u", "annotations": {"deployment.kubernetes.io/revision": "4"}},
+    "spec": {"replicas": 2, "template": {"spec": {"containers": [{"name": "app", "image": "web:4"}]}}},
+}
+LONG_AGO, JUST_NOW = "2026-11-25T11:00:00Z", "2026-11-25T11:59:50Z"
+
+
+@pytest.mark.parametrize(
+    ("sets", "pods", "series", "rollback_to", "seen"),
+    [
+        ([replica_set(3), replica_set(2)], [], [], 0, "no"),
+        ([replica_set(3), replica_set(2, verified=True)], [], [], 2, "verified"),
+        ([replica_set(3, available=2, replicas=2)], [pod(3, LONG_AGO)], [], 3, "available"),
+        ([replica_set(3, available=2, replicas=2)], [pod(3, JUST_NOW)], [], 0, "no"),
+        ([replica_set(3, available=1, replicas=2)], [pod(3, LONG_AGO)], [], 0, "no"),
+        ([replica_set(3), replica_set(2)], [], ["web-h2"], 2, "monitored"),
+        ([replica_set(3, verified=True), replica_set(2, verified=True)], [], [], 3, "verified"),
+    ],
+    ids=["nobody saw one", "marked", "it stands", "for a moment", "not all of it", "a monitor saw it", "the newest"],
+)
+def test_what_counts_as_seen(sets: list[Any], pods: list[Any], series: list[str], rollback_to: int, seen: str) -> None:
+    monitored = [{"labels": {"replicaset": name}, "value": "2"} for name in series]
+    found = look(WEB, [replica_set(4, available=2, replicas=2), *sets], pods, NOW, monitored)
+    assert (found["current"], found["rollback_to"]) == (4, rollback_to)
+    wanted = rollback_to or 3
+    assert next(one["seen"] for one in found["revisions"] if one["revision"] == wanted) == seen
+    template = found["revisions"][-1]["template"]
+    assert template["metadata"]["labels"] == {"app": "web"}, "the mark of a ReplicaSet is none of a Deployment's"
+
+
+def test_other_owners_revisions_are_left_out() -> None:
+    stranger = replica_set(3, verified=True)
+    stranger["metadata"]["ownerReferences"][0]["uid"] = "another"
+    assert look(WEB, [replica_set(4), stranger], [], NOW)["previous"] == 0
+
+
+@pytest.mark.engine("prometheus")
+def test_what_the_monitor_is_asked_finds_what_was_once_whole(tmp_path: Path) -> None:
+    steps = TRANSLATIONS["translations"]["list_revisions"]["kubernetes"]["steps"]
+    (query,) = (one["with"]["query"] for one in steps if one["call"] == "prometheus.query")
+    series = {
+        ("ready", "web-h1"): "2x60 0x60",  # whole for an hour, then scaled away
+        ("spec", "web-h1"): "2x60 0x60",
+        ("ready", "web-h2"): "0x120",  # never one of two
+        ("spec", "web-h2"): "2x120",
+        ("ready", "web-h3"): "0x120",  # kept, with no replicas
+        ("spec", "web-h3"): "0x120",
+    }
+    names = {"ready": "kube_replicaset_status_ready_replicas", "spec": "kube_replicaset_spec_replicas"}
+    document = {
+        "evaluation_interval": "1m",
+        "tests": [
+            {
+                "interval": "1m",
+                "input_series": [
+                    {
+                        "series": f'{names[kind]}{{namespace="shop", replicaset="{name}", job="ksm-{kind}"}}',
+                        "values": values,
+                    }
+                    for (kind, name), values in series.items()
+                ],
+                "promql_expr_test": [
+                    {
+                        "expr": query.replace("${target.namespace}", "shop"),
+                        "eval_time": "115m",
+                        "exp_samples": [{"labels": '{namespace="shop", replicaset="web-h1"}', "value": 2}],
+                    }
+                ],
+            }
+        ],
+    }
+    path = tmp_path / "test.yml"
+    path.write_text(yaml.safe_dump(document))
+    done = subprocess.run(["promtool", "test", "rules", path], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+class Monitor(http.server.BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        answer: Any = {"status": "success", "data": {"result": [{"metric": {"replicaset": "web"}, "value": [1, "2"]}]}}
+        if "wrong" in body:
+            answer = {"status": "error"}
+        data = json.dumps(answer).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, format: str, *args: Any) -> None: ...
+
+
+@pytest.fixture
+def monitor() -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Monitor) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+def test_a_monitor_is_asked_where_one_is_named(monitor: str) -> None:
+    assert words.query("", "up") == {"series": [], "asked": False}
+    assert words.query(monitor, "up") == {"series": [{"labels": {"replicaset": "web"}, "value": "2"}], "asked": True}
+    with pytest.raises(UnreachableError, match="gives no answer"):
+        words.query(monitor, "wrong")
+    with pytest.raises(ValueError, match="no http address"):
+        words.query("file:///etc/passwd", "up")
