@@ -1,4 +1,4 @@
-"""``python -m benchmarks [NAME …]``: all figures, or those of the modules named (recovery, acceptance, starting)."""
+"""``python -m benchmarks [NAME …]``: all figures, or those of the modules named (recovery, acceptance, starting, kubernetes)."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import os
 import platform
 import sys
 
-from benchmarks import acceptance, recovery, starting
+from benchmarks import acceptance, kubernetes, recovery, starting
 from benchmarks.figure import HEAD, say
 
-MODULES = {"recovery": recovery, "acceptance": acceptance, "starting": starting}
+MODULES = {"recovery": recovery, "acceptance": acceptance, "starting": starting, "kubernetes": kubernetes}
 
 
 def main() -> int:
