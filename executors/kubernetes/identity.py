@@ -101,10 +101,13 @@ class Look:
 
     def _is_here(self, node: Mapping[str, Any]) -> bool:
         info = (node.get("status") or {}).get("nodeInfo") or {}
-        if self.facts.boot_id and info.get("bootID") == self.facts.boot_id:
-            return True
         ids = {str(info.get(key) or "").replace("-", "").lower() for key in ("machineID", "systemUUID")} - {""}
-        return bool(self.facts.machine_id) and self.facts.machine_id.replace("-", "").lower() in ids
+        machine = self.facts.machine_id.replace("-", "").lower()
+        if machine in ids:
+            return True
+        # A node in a container (kind, minikube) shares this machine's kernel and is another machine all the same.
+        nested = bool(machine) and bool(ids) and not self.facts.containers
+        return info.get("bootID") == self.facts.boot_id != "" and not nested
 
     async def _beside(self) -> None:
         """A process of a node: its files; and where it lies in a container that is no Pod's, the Pods that may hold that."""

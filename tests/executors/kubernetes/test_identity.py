@@ -139,10 +139,23 @@ async def test_a_process_of_a_node(scene: Scene, server: Server, key: str, tmp_p
     info = scene.cluster.get("node", scene.cluster.node)["status"]["nodeInfo"]
     if not info[key]:
         pytest.skip(f"this machine has no {key}")
-    known = {"boot_id": info[key]} if key == "bootID" else {"machine_id": info[key].replace("-", "").lower()}
+    known = (
+        {"boot_id": info[key], "machine_id": ""}
+        if key == "bootID"
+        else {"machine_id": info[key].replace("-", "").lower()}
+    )
     found = await identity(server, facts(paths=(str(tmp_path),), **known), "prod")
     assert scene.owns(found, f"Node/{scene.cluster.node}", f"HostPath/{tmp_path}")
     assert scene.cluster.node in found.shows
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_node_in_a_container_of_this_machine_is_another_machine(scene: Scene, server: Server) -> None:
+    """As kind and minikube make them: the kernel is the same, and draining such a node stops nothing of this one."""
+    boot = scene.cluster.get("node", scene.cluster.node)["status"]["nodeInfo"]["bootID"]
+    assert (await identity(server, facts(boot_id=boot), "prod")).resources == ()
+    inside = await identity(server, facts(boot_id=boot, containers=("a" * 64,)), "prod")
+    assert scene.owns(inside, f"Node/{scene.cluster.node}")
 
 
 HOW = ("by name", "by its whole name", "by the Service's address", "by the Pod's address", "by a port of the node")
@@ -181,7 +194,7 @@ async def test_short_names_are_those_of_its_own_namespace(scene: Scene, server: 
 async def test_loopback_on_a_node_leads_to_what_has_its_port(scene: Scene, server: Server) -> None:
     port = scene.service["spec"]["ports"][0]["nodePort"]
     boot = scene.cluster.get("node", scene.cluster.node)["status"]["nodeInfo"]["bootID"]
-    found = await identity(server, facts(boot_id=boot, needs=(f"127.0.0.1:{port}",)), "prod")
+    found = await identity(server, facts(boot_id=boot, machine_id="", needs=(f"127.0.0.1:{port}",)), "prod")
     assert scene.owns(found, "Service/web", "Deployment/web")
     found = await identity(server, facts(needs=(f"127.0.0.1:{port}",)), "prod")
     assert found.resources == ()
