@@ -45,13 +45,20 @@ async def run(server: Server, call: Call) -> Outcome:
             inspect.signature(bound).bind(**arguments)
             stay_in_place(arguments)
             sent = True
-            answer = (
-                await _listed(bound, arguments) if _is_listing(method, arguments) else await _sent(bound, arguments)
-            )
+            ask = _listed if _is_listing(method, arguments) else _sent
+            try:
+                answer = await ask(bound, arguments)
+            except AnswerError as error:
+                if error.status != 401:
+                    raise
+                await server.renew(client)
+                if not observe:
+                    raise
+                # A look is asked once more with the login as it is now; a change is sent once.
+                bound = getattr(_class(api)(await server.client()), f"{method}_without_preload_content")
+                answer = await ask(bound, arguments)
         return Done(answer=answer, resources=await _resources(server, answer))
     except AnswerError as error:
-        if error.status == 401:
-            await server.renew()
         if error.status == 404 and api == "CustomObjectsApi":
             error = _unserved(error, call.arguments)
         return rejected(error, call.path, observe=observe)

@@ -17,7 +17,7 @@ import aiohttp
 
 from uici.executor import Outcome, Rejected, Unknown, without_login
 from uici.model import ConfigurationError, UnreachableError
-from uici_executors.kubernetes.login import in_cluster
+from uici_executors.kubernetes.login import in_cluster, kubeconfigs
 
 Object = Mapping[str, Any]
 
@@ -81,6 +81,10 @@ class Server:
         configuration = aio.client.Configuration()
         try:
             if self._settings.get("kubeconfig") or self._settings.get("context") or not in_cluster():
+                looked = kubeconfigs(self._settings.get("kubeconfig") or "")
+                if not any(one.is_file() for one in looked):
+                    # The client takes a file that is not there for an empty one.
+                    raise OSError(f"there is no kubeconfig at {', '.join(map(str, looked))}")
                 await aio.config.load_kube_config(
                     config_file=self._settings.get("kubeconfig"),
                     context=self._settings.get("context"),
@@ -99,10 +103,11 @@ class Server:
         self.address = without_login(str(configuration.host))
         return aio.client.ApiClient(configuration)
 
-    async def renew(self) -> None:
-        """The login is read anew for the next request: it has expired. What is under way ends on the old one."""
+    async def renew(self, refused: Any) -> None:
+        """The login is read anew for the next request: the server knows that of this client no more. What is under way ends
+        on the old one."""
         async with self._making:
-            if self._client is not None:
+            if self._client is not None and self._client is refused:
                 self._old.append(self._client)
                 self._client = None
             while len(self._old) > 1:
@@ -172,20 +177,31 @@ class Server:
         accept: str = "application/json",
         seconds: float = LOOK,
     ) -> dict[str, Any]:
-        """One request of ours and its JSON answer. Raises AnswerError, UnreachableError."""
+        """One request of ours and its JSON answer; it only looks, so a login that is refused is read anew and tried once
+        more. Raises AnswerError, UnreachableError."""
+
+        async def once(client: Any) -> dict[str, Any]:
+            sent = await client.param_serialize(
+                method=method,
+                resource_path=path,
+                query_params=[(name, str(value)) for name, value in (query or {}).items()],
+                header_params={"Accept": accept, "Content-Type": content_type},
+                body=body,
+                auth_settings=["BearerToken"],
+            )
+            response = await client.call_api(*sent, _preload_content=False, _request_timeout=limits(seconds))
+            return await answer_of(response.response)
+
         client = await self.client()
         try:
             async with asyncio.timeout(seconds):
-                sent = await client.param_serialize(
-                    method=method,
-                    resource_path=path,
-                    query_params=[(name, str(value)) for name, value in (query or {}).items()],
-                    header_params={"Accept": accept, "Content-Type": content_type},
-                    body=body,
-                    auth_settings=["BearerToken"],
-                )
-                response = await client.call_api(*sent, _preload_content=False, _request_timeout=limits(seconds))
-                return await answer_of(response.response)
+                try:
+                    return await once(client)
+                except AnswerError as error:
+                    if error.status != 401:
+                        raise
+                await self.renew(client)
+                return await once(await self.client())
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise UnreachableError(self.unreachable(error)) from error
 
@@ -209,6 +225,8 @@ class Server:
                 found = await client.call_api(*sent, _preload_content=False, _request_timeout=going_on)
                 response: aiohttp.ClientResponse = found.response
                 if response.status >= 400:
+                    if response.status == 401:
+                        await self.renew(client)
                     raise refusal(response.status, await _read(response))
         except TimeoutError:
             raise

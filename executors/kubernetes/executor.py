@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from uici.executor import (
@@ -26,7 +25,7 @@ from uici.executor import (
 )
 from uici.model import Call, Environment, Pinned, Resource, Risk, UnreachableError
 from uici_executors.kubernetes import checks, permissions, risks
-from uici_executors.kubernetes.login import in_cluster
+from uici_executors.kubernetes.login import in_cluster, kubeconfigs
 
 if TYPE_CHECKING:
     from uici_executors.kubernetes.connection import Server
@@ -76,9 +75,7 @@ class KubernetesExecutor:
         """In a Pod with a service account: that; else a kubeconfig where one is usually looked for; None: there is none."""
         if in_cluster():
             return {}
-        named = os.environ.get("KUBECONFIG", "")
-        paths = named.split(os.pathsep) if named else [str(Path("~/.kube/config").expanduser())]
-        return {} if any(Path(one).is_file() for one in paths if one) else None
+        return {} if any(one.is_file() for one in kubeconfigs()) else None
 
     def check(self, step: StepToCheck) -> Checked:
         return checks.check(step)

@@ -255,11 +255,9 @@ class _Following:
             except TimeoutError:
                 continue  # nothing was said for a while
             except AnswerError as error:
-                if error.status == 401:
-                    await self._server.renew()
-                elif last and error.status in (400, 404):
+                if last and error.status in (400, 404):
                     return  # it never ran, or it is gone
-                elif error.status == 403:
+                if error.status == 403:
                     raise UnreachableError(f"the log of {one.source}: {error}; give this login pods/log") from error
             except (UnreachableError, aiohttp.ClientError, OSError) as error:
                 tries += 1

@@ -83,9 +83,7 @@ async def objects(
         except AnswerError as error:
             if error.status == 410:
                 version = ""
-            elif error.status == 401:
-                await server.renew()
-            elif error.status < 500 and error.status != 429:
+            elif error.status < 500 and error.status not in (401, 429):
                 raise UnreachableError(f"watching {path} at {server.address}: {error}") from error
             await pause()
         except (UnreachableError, TimeoutError, aiohttp.ClientError, OSError, ValueError):
