@@ -101,12 +101,18 @@ async def _at(look: Look, address: str, port: int | None) -> None:
         opened = here and any(part.get("nodePort") == port for part in spec.get("ports") or ())
         if address in addresses or opened:
             await look.service(one)
-    for one in await look.everywhere("Pod"):
-        ips = {part.get("ip") for part in (one.get("status") or {}).get("podIPs") or ()}
-        on_node = here and (one.get("spec") or {}).get("nodeName") == here
-        shared = bool((one.get("spec") or {}).get("hostNetwork"))
-        if (address in ips and not shared) or ((on_node or address in ips) and _serves(one, port)):
-            await look.carrier(one)
+    # A cluster may have many Pods: only those are listed that may be it. The second address of one cannot be selected.
+    queries: list[dict[str, str]] = (
+        [] if loopback else [{} if ":" in address else {"fieldSelector": f"status.podIP={address}"}]
+    )
+    queries += [{"fieldSelector": f"spec.nodeName={here}"}] if here else []
+    for query in queries:
+        for one in await look.everywhere("Pod", **query):
+            ips = {part.get("ip") for part in (one.get("status") or {}).get("podIPs") or ()}
+            on_node = here and (one.get("spec") or {}).get("nodeName") == here
+            shared = bool((one.get("spec") or {}).get("hostNetwork"))
+            if (address in ips and not shared) or ((on_node or address in ips) and _serves(one, port)):
+                await look.carrier(one)
 
 
 def _serves(pod: Mapping[str, Any], port: int | None) -> bool:
