@@ -8,6 +8,7 @@ change is missed. A JSON Patch is followed exactly (RFC 6902).
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -33,6 +34,8 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
     "volumes": ("name",),
     "webhooks": ("name",),
 }
+#: Of a list, in a JSON Pointer. The server takes negative ones too; here they lead nowhere, which is refused.
+_INDEX = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
 #: What the server writes, whatever a body says.
 _SERVERS = frozenset({"creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid"})
 
@@ -63,8 +66,8 @@ def merged(before: Any, patch: Any, *, strategic: bool, field: str = "") -> Any:
 def _merged_list(before: Sequence[Object], patch: Sequence[Object], keys: tuple[str, ...]) -> list[Any]:
     after = [dict(one) for one in before]
     for one in patch:
-        if "$patch" in one:
-            continue
+        if one.get("$patch") == "delete" or _known(one, keys) is None:
+            continue  # what goes is kept, and a directive for the whole list brings nothing
         there = next((index for index, old in enumerate(after) if _known(old, keys) == _known(one, keys)), None)
         if there is None:
             after.append(merged({}, one, strategic=True))
@@ -123,7 +126,7 @@ def _pointer(text: str) -> list[str]:
 
 def _at(value: Any, path: Sequence[str]) -> Any:
     for part in path:
-        if isinstance(value, list) and part.isdigit() and int(part) < len(value):
+        if isinstance(value, list) and _INDEX.fullmatch(part) and int(part) < len(value):
             value = value[int(part)]
         elif isinstance(value, Mapping) and part in value:
             value = value[part]
@@ -137,7 +140,7 @@ def _added(whole: Any, path: Sequence[str], value: Any) -> Any:
         return value
     place, last = _at(whole, path[:-1]), path[-1]
     if isinstance(place, list):
-        at = len(place) if last == "-" else int(last) if last.isdigit() else -1
+        at = len(place) if last == "-" else int(last) if _INDEX.fullmatch(last) else -1
         if not 0 <= at <= len(place):
             raise PatchError(f"there is no place /{'/'.join(path)[:200]}")
         place.insert(at, value)

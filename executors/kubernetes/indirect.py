@@ -135,6 +135,11 @@ async def used(change: Change) -> None:
         account = annotations.get("kubernetes.io/service-account.name")
         if kind == "Secret" and account:
             change.touches.append(change.view.of("ServiceAccount", change.namespace, account))
+        for source in ("dataSource", "dataSourceRef"):
+            origin = _spec(side).get(source) or {}
+            if origin.get("kind") == "PersistentVolumeClaim":
+                place = origin.get("namespace") or change.namespace
+                change.touches.append(change.view.of("PersistentVolumeClaim", place, str(origin.get("name"))))
         volume = _spec(side).get("volumeName")
         if kind == "PersistentVolumeClaim" and volume:
             change.touches.append(change.view.of("PersistentVolume", None, str(volume)))

@@ -31,6 +31,7 @@ async def workload(change: Change) -> None:
     if before is None:
         if after is not None:
             change.touches.append(change.view.new(change.kind, change.namespace, change.name, _labels(after)))
+            change.touches += _made_claims(change, after)
             await _template(change, after)
         return
     counted = budget.replicas(before)
@@ -38,6 +39,8 @@ async def workload(change: Change) -> None:
     own, *owners = await change.view.workload(before, takes)
     change.touches += [replace(own, managed_by=await _managed(change, before)), *owners]
     change.touches += _claims(change, before, after)
+    if after is not None and change.writes("spec", "replicas"):
+        change.touches += _made_claims(change, after, first=int((before.get("spec") or {}).get("replicas", 1)))
     if after is not None and change.writes(*TEMPLATES[change.kind.name]):
         await _template(change, after)
 
@@ -94,10 +97,21 @@ def _claims(change: Change, before: Object, after: Object | None) -> list[Touch]
         if not change.writes("spec", "replicas"):
             return []
         first = int((after.get("spec") or {}).get("replicas", 1))
+    return _numbered(change, spec, first, replicas)
+
+
+def _made_claims(change: Change, after: Object, first: int = 0) -> list[Touch]:
+    """Claims that a StatefulSet makes, or takes where there is one of that name: another's, whose hyphens fall otherwise."""
+    spec = after.get("spec") or {}
+    return _numbered(change, spec, first, int(spec.get("replicas", 1))) if change.kind.name == "StatefulSet" else []
+
+
+def _numbered(change: Change, spec: Mapping[str, Any], first: int, last: int) -> list[Touch]:
+    start = int((spec.get("ordinals") or {}).get("start") or 0)
     return [
         change.view.of("PersistentVolumeClaim", change.namespace, f"{claim['metadata']['name']}-{change.name}-{number}")
         for claim in spec.get("volumeClaimTemplates") or ()
-        for number in range(first, replicas)
+        for number in range(start + first, start + last)
     ]
 
 
