@@ -44,8 +44,8 @@ $(STAMP): constraints.txt pyproject.toml
 	touch $(STAMP); \
 	echo "set-up: done, $$($(BIN)/python -m pip list --disable-pip-version-check --format=freeze | wc -l) packages in $(VENV)"
 
-demo: $(STAMP)  ## a recovery in front of you: make demo, or make demo ENV=docker
-	@$(BIN)/uici demo $(if $(filter docker,$(ENV)),--environment docker)
+demo: $(STAMP)  ## a recovery in front of you: make demo, or make demo ENV=docker, or ENV=kubernetes
+	@$(BIN)/uici demo --environment $(ENV)
 
 # Everything is run before the verdict, so that one run shows all that is wrong; pytest's summary comes last.
 test: $(STAMP)  ## lint, types, floors and every test (under CI=true as root it installs the engines first)

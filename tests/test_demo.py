@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.engines.docker import docker
+from tests.engines.kubernetes import BUSYBOX, Cluster
 from uici.cli import demo
 
 COMMAND = [sys.executable, "-c", "from uici.cli import main; main()", "demo"]
@@ -132,7 +134,93 @@ def test_without_a_docker_it_says_so_and_how_to_mend_it(folder: Path) -> None:
 def test_another_place_is_a_usage_error(folder: Path) -> None:
     done = subprocess.run([*COMMAND, "-e", "moon"], env=environ(folder), capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
-    assert "supervisor, docker" in done.stderr
+    assert "supervisor, docker, kubernetes" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "said", "cure"),
+    [
+        (None, "there is no kubeconfig with a current context", "kubectl get namespaces must work"),
+        ("https://127.0.0.1:1", "no Kubernetes answers at https://127.0.0.1:1", "uici demo"),
+    ],
+)
+def test_without_a_cluster_it_says_so_and_how_to_mend_it(
+    folder: Path, tmp_path: Path, settings: str | None, said: str, cure: str
+) -> None:
+    pytest.importorskip("kubernetes")
+    config = tmp_path / "kubeconfig"
+    if settings is not None:
+        context = {"name": "here", "context": {"cluster": "one", "user": "one"}}
+        document = {
+            "clusters": [{"name": "one", "cluster": {"server": settings}}],
+            "users": [{"name": "one", "user": {"token": "any"}}],
+            "contexts": [context],
+            "current-context": "here",
+        }
+        config.write_text(json.dumps(document))
+    around = environ(folder, KUBECONFIG=str(config))
+    done = subprocess.run([*COMMAND, "-e", "kubernetes"], env=around, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert cure in done.stderr
+    assert "Traceback" not in done.stderr
+    assert left_in(folder) == []
+
+
+HEALED = (
+    "the rollback was verified as recovered",
+    "the old Pod of web served all the while",
+    "web answers again",
+    "its incident is resolved",
+    "a restart of UICI itself was refused (self)",
+    "nothing is left running",
+)
+
+
+def demos(cluster: Cluster) -> list[str]:
+    return cluster.kubectl("get", "namespaces", "--selector=uici.demo", "--output=name").split()
+
+
+@pytest.mark.engine("kubernetes", "supervisord")
+def test_a_bad_release_is_rolled_back_on_a_cluster(cluster: Cluster, folder: Path) -> None:
+    around = environ(folder, KUBECONFIG=str(cluster.kubeconfig), UICI_DEMO_IMAGE=BUSYBOX)
+    done = subprocess.run([*COMMAND, "-e", "kubernetes"], env=around, capture_output=True, text=True, timeout=170)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for claim in HEALED:
+        assert claim in done.stdout, claim
+    assert "AppsV1Api.patch_namespaced_deployment" in done.stdout
+    assert demos(cluster) == []
+    assert left_in(folder) == []
+
+
+@pytest.mark.engine("kubernetes", "supervisord")
+def test_interrupted_it_leaves_no_namespace(cluster: Cluster, folder: Path) -> None:
+    around = environ(folder, KUBECONFIG=str(cluster.kubeconfig))
+    command = [*COMMAND, "-e", "kubernetes", "--image", BUSYBOX]
+    process = subprocess.Popen(command, env=around, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    with process:
+        seen = ""
+        for line in process.stdout or ():
+            seen += line
+            if "web runs" in line:
+                assert demos(cluster) != []
+                process.send_signal(signal.SIGINT)
+                break
+        seen += (process.stdout.read() if process.stdout else "") or ""
+        assert process.wait(100) == 130, seen
+    assert demos(cluster) == []
+    assert left_in(folder) == []
+
+
+@pytest.mark.engine("kubernetes")
+def test_a_login_that_may_not_is_told_what_it_may_not(cluster: Cluster, folder: Path) -> None:
+    with cluster.namespace() as namespace:
+        config = cluster.kubeconfig_for("default", namespace)
+        around = environ(folder, KUBECONFIG=str(config))
+        done = subprocess.run([*COMMAND, "-e", "kubernetes"], env=around, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 1
+    assert "does not let this login create a namespace: 403 namespaces is forbidden" in done.stderr
+    assert left_in(folder) == []
 
 
 @pytest.mark.engine("docker", "supervisord")

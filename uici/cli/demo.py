@@ -12,7 +12,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -22,15 +22,23 @@ import click
 
 from uici.cli.client import Client
 from uici.cli.demo_docker import Containers
-from uici.cli.demo_place import KEEPER, DemoError, Supervised, answers, free_port, tail, wait, write_catalog
+from uici.cli.demo_kubernetes import IMAGE, Deployed
+from uici.cli.demo_place import KEEPER, Act, DemoError, Supervised, answers, free_port, tail, wait, write_catalog
 from uici.model.errors import DaemonError, UICIError
 
 _SECONDS = 120.0
+#: Characters of an argument that are shown.
+_WIDTH = 120
 
 
-def run(environment: str = "supervisor") -> int:
-    """Plays it; gives the exit status: 0 when everything claimed was seen, 1 when not, 130 when interrupted."""
-    kinds = {"supervisor": Supervised, "docker": Containers}
+def run(environment: str = "supervisor", image: str = IMAGE) -> int:
+    """Plays it; gives the exit status: 0 when everything claimed was seen, 1 when not, 130 when interrupted. ``image``: of the
+    service on Kubernetes."""
+    kinds: dict[str, Callable[[Path], Supervised]] = {
+        "supervisor": Supervised,
+        "docker": Containers,
+        "kubernetes": lambda folder: Deployed(folder, image),
+    }
     if environment not in kinds:
         raise click.UsageError(f"there is no demo for {environment!r}; choose one of: {', '.join(kinds)}")
     ends = (signal.SIGTERM, signal.SIGHUP)
@@ -87,15 +95,11 @@ def _play(place: Supervised, folder: Path) -> None:
     wait("UICI's daemon to answer", lambda: _lives(place, here), 60)
     story = _Story(place, Client(here, tokens["you"]), Client(here, tokens["alertmanager"]))
     story.ready()
-    web, api = place.services
-    story.break_and_heal(
-        "1. A service is killed", web, "ServiceDown", "does not answer its scrape", lambda: place.kill(web), alive=False
-    )
-    story.break_and_heal(
-        "2. A service hangs", api, "ServiceUnhealthy", "does not answer its probe", lambda: place.hang(api), alive=True
-    )
-    story.refuses_itself()
-    story.refuses_the_unknown()
+    acts = place.acts()
+    for act in acts:
+        story.break_and_heal(act)
+    story.refuses_itself(len(acts) + 1)
+    story.refuses_the_unknown(len(acts) + 2)
     _title("Seen with your own eyes")
     for claim in story.proven:
         click.echo(f"  {click.style('✓', fg='green')} {claim}")
@@ -128,7 +132,8 @@ class _Story:
             all(self.place.answers(name) for name in self.place.services),
             f"{names} answered before anything was broken",
         )
-        _say(f"{names} answer. UICI listens at {self.you.name} and knows the starter catalog.")
+        verb = "answers" if len(self.place.services) == 1 else "answer"
+        _say(f"{names} {verb}. UICI listens at {self.you.name} and knows the starter catalog.")
 
     def _has_started(self) -> bool:
         try:
@@ -136,25 +141,24 @@ class _Story:
         except DaemonError:
             return False
 
-    def break_and_heal(self, title: str, service: str, alertname: str, trouble: str, harm: Any, *, alive: bool) -> None:
-        _title(title)
-        was = self.place.identity(service)
-        _say(f"{service} is {was}. Breaking it: {harm()}.")
+    def break_and_heal(self, act: Act) -> None:
+        _title(act.title)
+        service, was = act.service, self.place.identity(act.service)
+        _say(f"{service} is {was}. Breaking it: {act.harm()}.")
         wait(f"{service} to stop answering", lambda: not self.place.answers(service), 20)
-        if alive:
-            self.claim(self.place.alive(service), f"the hanging {service} was alive all the while")
-            _say(
-                f"It is alive, and answers nothing. Nothing restarts it: {self.place.watched_by} sees a process that runs."
-            )
+        if act.alive:
+            self.claim(self.place.alive(service), act.alive)
         else:
             wait(f"{service} to be dead", lambda: not self.place.alive(service))
-            _say("It is dead, and nothing restarts it.")
-        alert = _alert(alertname, {self.place.label: service}, f"{service} {trouble}")
-        _say(f"Posting what Alertmanager would send: {alertname}, {self.place.label}={service} …")
+        _say(act.seen)
+        labels = self.place.labels(service)
+        alert = _alert(act.alertname, labels, f"{service} {act.trouble}")
+        told = ", ".join(f"{name}={value}" for name, value in labels.items())
+        _say(f"Posting what Alertmanager would send: {act.alertname}, {told} …")
         incident, result = self._until_over(alert)
         self.claim(
             result is not None and result["status"] == "done" and result["verification"] == "recovered",
-            f"{service}: the restart was verified as recovered",
+            f"{service}: the {act.cure} was verified as recovered",
         )
         self.claim(
             self.place.answers(service), f"{service} answers again ({was} became {self.place.identity(service)})"
@@ -224,8 +228,8 @@ class _Story:
         answer: dict[str, Any] = self.you.post("api/v1/requests?wait=30s", body)
         return answer
 
-    def refuses_itself(self) -> None:
-        _title("3. UICI is asked to restart itself")
+    def refuses_itself(self, number: int) -> None:
+        _title(f"{number}. UICI is asked to restart itself")
         pid = self.place.info(KEEPER)["pid"]
         _say(
             f"The daemon runs as the process {KEEPER!r} (pid {pid}). You, a person, ask for restart_service {KEEPER} …"
@@ -238,8 +242,8 @@ class _Story:
         )
         self.claim(self.place.info(KEEPER)["pid"] == pid, f"UICI's daemon is still pid {pid}")
 
-    def refuses_the_unknown(self) -> None:
-        _title("4. UICI is asked for what its catalog lacks")
+    def refuses_the_unknown(self, number: int) -> None:
+        _title(f"{number}. UICI is asked for what its catalog lacks")
         _say("You ask for format_disk …")
         result = self._ask("format_disk", "demo", disk="/dev/sda")
         _refusal(result)
@@ -325,7 +329,7 @@ def _line(kind: str, data: Mapping[str, Any]) -> str:
             return "before: how it was is written down, so that a doubt can be settled later"
         case "intent":
             call = data["call"]
-            arguments = ", ".join(f"{name}={value}" for name, value in call["arguments"].items())
+            arguments = ", ".join(f"{name}={_short(value)}" for name, value in call["arguments"].items())
             return f"the guards let it pass; intent written down, then the call: {call['path']}({arguments})"
         case "outcome":
             return f"outcome: {data['status']}"
@@ -334,6 +338,11 @@ def _line(kind: str, data: Mapping[str, Any]) -> str:
         case "escalation":
             return f"a person is told: {data.get('title', '')}"
     return ""
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= _WIDTH else f"{text[:_WIDTH]}…"
 
 
 def _because(data: Mapping[str, Any]) -> str:
@@ -351,6 +360,10 @@ def _result(result: Mapping[str, Any]) -> str:
         word = click.style(result["verification"], fg="green" if result["verification"] == "recovered" else "red")
         samples = sum(1 for seen in result["evidence"] if seen["kind"] == "sample")
         return f"{result['operation']}: done, and verified as {word} by {samples} looks"
+    if "cause" in answer:
+        return f"look: {result['operation']} says {answer['cause']}: {_short(answer.get('message', ''))}"
+    if "rollback_to" in answer:
+        return f"look: {result['operation']} says that revision {answer['rollback_to']} was seen to work"
     if "health" in answer:
         return f"look: {result['operation']} says {answer['state']}, {answer['health']}"
     if "patterns" in answer:

@@ -27,6 +27,7 @@ from typing import Any
 from supervisor.xmlrpc import SupervisorTransport
 
 from uici.model.errors import UICIError
+from uici.model.record import dataclass
 
 #: The daemon's name under its supervisord. Not `uici`: no rule about names protects it, it has to know itself.
 KEEPER = "keeper"
@@ -71,6 +72,21 @@ def _end_with_parent() -> None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
+@dataclass(frozen=True, slots=True)
+class Act:
+    """One failure. ``harm`` does it and says how; ``seen`` is what there is to be seen then; ``cure`` what UICI does about it."""
+
+    title: str
+    service: str
+    alertname: str
+    trouble: str
+    harm: Callable[[], str]
+    seen: str
+    cure: str = "restart"
+    #: What is claimed of that which still runs; empty: nothing does.
+    alive: str = ""
+
+
 class Supervised:
     """A supervisord in a folder, with the daemon and the services ``web`` and ``api`` as its programs."""
 
@@ -93,6 +109,32 @@ class Supervised:
         self.pids: set[int] = set()
 
     # What the story needs
+
+    def acts(self) -> list[Act]:
+        web, api = self.services
+        return [
+            Act(
+                "1. A service is killed",
+                web,
+                "ServiceDown",
+                "does not answer its scrape",
+                lambda: self.kill(web),
+                "It is dead, and nothing restarts it.",
+            ),
+            Act(
+                "2. A service hangs",
+                api,
+                "ServiceUnhealthy",
+                "does not answer its probe",
+                lambda: self.hang(api),
+                f"It is alive, and answers nothing. Nothing restarts it: {self.watched_by} sees a process that runs.",
+                alive=f"the hanging {api} was alive all the while",
+            ),
+        ]
+
+    def labels(self, service: str) -> dict[str, str]:
+        """Of an alert about it."""
+        return {self.label: service}
 
     #: In which environment the daemon itself is a process.
     keeper_environment = "demo"
