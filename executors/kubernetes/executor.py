@@ -25,7 +25,7 @@ from uici.executor import (
 )
 from uici.model import Call, Environment, Pinned, Resource, Risk, UnreachableError
 from uici_executors.kubernetes import checks, permissions, risks
-from uici_executors.kubernetes.login import in_cluster, kubeconfigs
+from uici_executors.kubernetes.login import in_cluster
 
 if TYPE_CHECKING:
     from uici_executors.kubernetes.connection import Server
@@ -72,10 +72,8 @@ class KubernetesExecutor:
     # Before ``open``
 
     def detect(self) -> Settings | None:
-        """In a Pod with a service account: that; else a kubeconfig where one is usually looked for; None: there is none."""
-        if in_cluster():
-            return {}
-        return {} if any(one.is_file() for one in kubeconfigs()) else None
+        """In a Pod with a service account: that. A kubeconfig tells what a person can reach, not what this machine is."""
+        return {} if in_cluster() else None
 
     def check(self, step: StepToCheck) -> Checked:
         return checks.check(step)

@@ -279,6 +279,19 @@ def test_init_gives_a_catalog_that_holds(uici: Uici, tmp_path: Path, more: list[
     assert uici("operations", "--config", "shop", "--json").returncode == 0
 
 
+def test_init_names_the_cluster(uici: Uici, tmp_path: Path) -> None:
+    config = tmp_path / "kubeconfig"
+    config.write_text("{apiVersion: v1, kind: Config, current-context: shop-eu}\n")
+    said = uici("init", "shop", "--executor", "kubernetes", environ={"KUBECONFIG": f"{tmp_path}/none:{config}"})
+    assert said.returncode == 0, said.stderr
+    assert "a catalog for kubernetes (the context shop-eu of your kubeconfig)" in said.stdout
+    environments = (tmp_path / "shop" / "environments.yml").read_text()
+    assert 'settings: {context: "shop-eu"}' in environments
+    assert "default: kubernetes" in environments
+    checked = uici("check", "shop")
+    assert (checked.returncode, checked.stdout) == (0, "no problems\n"), checked.stdout
+
+
 def test_check_formats(uici: Uici, catalog: Path) -> None:
     (catalog / "runbooks.yml").write_text("version: 1\nrunbook: []\n")
     text = uici("check", str(catalog))

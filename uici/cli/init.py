@@ -18,12 +18,13 @@ _FIRST = "# yaml-language-server: $schema=.schema/{name}.json\n"
 @click.option(
     "--executor",
     metavar="NAME",
-    help="Where operations run: docker, supervisor, or another that is installed. Else what this machine is.",
+    help="Where operations run: docker, supervisor, kubernetes, or another that is installed. Else what this machine is.",
 )
 def init(directory: str, full: bool, executor: str | None) -> int:
     """Start a catalog in a folder: short files that include the starter, ready for `uici check` and `uici serve`.
 
-    It looks whether this machine is a Docker host or runs a supervisord, and writes it down as the only environment.
+    It looks whether this machine is a Docker host or runs a supervisord, and writes it down as the only environment. For
+    kubernetes that is the current context of your kubeconfig, by its name: another one that becomes current later changes nothing.
     """
     folder = Path(directory)
     if folder.exists() and any(folder.iterdir() if folder.is_dir() else [folder]):
@@ -44,9 +45,10 @@ def init(directory: str, full: bool, executor: str | None) -> int:
     from uici.cli.schema import write_all
 
     write_all(folder / ".schema")
-    click.echo(
-        f"{folder}: a catalog for {chosen}" + ("" if found else " (not found on this machine; see its settings)")
-    )
+    where = "" if found else " (not found on this machine; see its settings)"
+    if settings.get("context"):
+        where = f" (the context {settings['context']} of your kubeconfig)"
+    click.echo(f"{folder}: a catalog for {chosen}{where}")
     click.echo(f"next: uici check {folder} && uici serve --config {folder}")
     return 0
 
@@ -73,7 +75,26 @@ def _detected(name: str) -> tuple[dict[str, object], bool]:
     settings = load(name)().detect()
     if settings is not None:
         return dict(settings), True
+    if name == "kubernetes" and (context := _context()):
+        return {"context": context}, False
     return dict(_GUESSES.get(name, {})), False
+
+
+def _context() -> str:
+    """The current context of the user's kubeconfig; empty: there is none."""
+    import os
+
+    import yaml
+
+    named = os.environ.get("KUBECONFIG") or "~/.kube/config"
+    for one in named.split(os.pathsep):
+        try:
+            found = yaml.safe_load(Path(one).expanduser().read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+            continue
+        if isinstance(found, dict) and found.get("current-context"):
+            return str(found["current-context"])
+    return ""
 
 
 _GUESSES: dict[str, dict[str, object]] = {
