@@ -87,7 +87,7 @@ _POD = _record(
         "main",
         "killed_at",
     ),
-    **_of("boolean", "ready", "ending", "mirror", "failing", "unscheduled"),
+    **_of("boolean", "ready", "unready", "ending", "mirror", "failing", "unscheduled"),
     **_of("integer", "restarts", "exit_code", "killed_limit_bytes"),
     out_of_memory=_list(_TEXT),
 )

@@ -59,6 +59,8 @@ def translations(scope: Scope) -> None:
                     message = f"no executor here speaks {dialect!r}, so that this was not checked"
                     close = did_you_mean(dialect, {*names(), *used})
                     hint = close if close.startswith("did") else "install its plugin"
+                    if dialect in names():  # its plugin is there, and cannot be loaded
+                        hint = f"install its SDK with: pip install 'uici[{dialect}]'"
                     entry.add("unchecked-dialect", message, hint, key=True, severity="warning")
             else:
                 said = _saying(of, entry)
