@@ -16,7 +16,7 @@ from typing import Any
 import aiohttp
 
 from uici.executor import Outcome, Rejected, Unknown, without_login
-from uici.model import ConfigurationError, UnreachableError
+from uici.model import ConfigurationError, DeniedError, UnreachableError
 from uici_executors.kubernetes.login import in_cluster, kubeconfigs
 
 Object = Mapping[str, Any]
@@ -135,7 +135,7 @@ class Server:
         except AnswerError as error:
             if error.status == 404:
                 return None
-            raise UnreachableError(f"GET {path} at {self.address}: {error}{_cure(error)}") from error
+            raise _unread(path, self.address, error) from error
 
     async def names(self, path: str) -> list[dict[str, Any]]:
         """The metadata of every object of a listing, nothing else of them."""
@@ -155,7 +155,7 @@ class Server:
                         return []  # a kind that this cluster does not serve
                     if error.status == 410 and more:
                         break
-                    raise UnreachableError(f"GET {path} at {self.address}: {error}{_cure(error)}") from error
+                    raise _unread(path, self.address, error) from error
                 kind = str(page.get("kind", "")).removesuffix("List")
                 for one in page.get("items") or ():
                     one.setdefault("kind", kind)
@@ -284,6 +284,11 @@ def refusal(status: int, body: bytes) -> AnswerError:
     if isinstance(said, dict) and said.get("kind") == "Status":
         return AnswerError(status, str(said.get("reason") or ""), str(said.get("message") or "")[:2000])
     return AnswerError(status, "", body[:500].decode("utf-8", "replace"))
+
+
+def _unread(path: str, address: str, error: AnswerError) -> UnreachableError:
+    kind = DeniedError if error.status in (401, 403) else UnreachableError
+    return kind(f"GET {path} at {address}: {error}{_cure(error)}")
 
 
 def _cure(error: AnswerError) -> str:

@@ -31,6 +31,7 @@ from uici.engine.write_only import values, without
 from uici.journal import Entry
 from uici.model import (
     Command,
+    DeniedError,
     ExpressionError,
     JournalError,
     Reason,
@@ -79,8 +80,13 @@ def ended_by(execution: Execution, error: Exception) -> Result:
     if execution.intents:
         message = f"something was changed, and then: {_said(error)}; a person has to look"
         return execution.result(Status.IN_DOUBT, Reason.IN_DOUBT, message)
-    reason = Reason.UNREACHABLE if isinstance(error, UnreachableError) else Reason.EXECUTOR
+    reason = _reason(error) if isinstance(error, UnreachableError) else Reason.EXECUTOR
     return execution.result(Status.FAILED, reason, _said(error))
+
+
+def _reason(error: Exception) -> Reason:
+    """Of a read that failed."""
+    return Reason.PERMISSION if isinstance(error, DeniedError) else Reason.UNREACHABLE
 
 
 def _said(error: Exception) -> str:
@@ -258,7 +264,7 @@ async def _look_before(core: Core, execution: Execution, command: Command, place
             known_target=command.target,
         )
     except (EndedError, ExpressionError, UnreachableError) as error:
-        reason = error.reason if isinstance(error, EndedError) else Reason.UNREACHABLE
+        reason = error.reason if isinstance(error, EndedError) else _reason(error)
         raise failed(
             reason, f"{command.operation.name}: how it is before cannot be told, so nothing was done: {error}"
         ) from error
@@ -338,7 +344,7 @@ async def _failed(
     core: Core, execution: Execution, command: Command, steps: Steps, error: EndedError | UnreachableError
 ) -> Result:
     """A call failed, was refused, or is in doubt: what was changed before it is undone, but never in doubt."""
-    ended = error if isinstance(error, EndedError) else failed(Reason.UNREACHABLE, str(error))
+    ended = error if isinstance(error, EndedError) else failed(_reason(error), str(error))
     # A `revert` looks for itself at how far it came; an `undo` is for what certainly was changed.
     nothing = execution.applied == 0 and not (execution.begun and command.translation.revert)
     if ended.status is Status.IN_DOUBT or nothing or execution.dry_run:

@@ -191,7 +191,7 @@ class Executor(Protocol):
     """One instance an environment. ``check`` and ``detect`` work before ``open``; everything else after it.
 
     ``locate``, ``identity``, ``resolve``, ``preview`` and ``health`` read only; they raise ``UnreachableError`` when the
-    engine does not answer. Every wait is bounded.
+    engine does not answer (``DeniedError``: when it denies this login the read). Every wait is bounded.
 
     ``stream`` begins, in each source, after the cursor that ``after`` gives for it, and misses nothing that the engine still
     has. Once ``until`` is set it gives what there is at that moment and ends; set from the start, it follows

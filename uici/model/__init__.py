@@ -6,6 +6,7 @@ from uici.model.environment import Environment, Runbook, RunbookStep, Service
 from uici.model.errors import (
     ConfigurationError,
     DaemonError,
+    DeniedError,
     ExpressionError,
     JournalError,
     JournalInUseError,
@@ -44,6 +45,7 @@ __all__ = [
     "Command",
     "ConfigurationError",
     "DaemonError",
+    "DeniedError",
     "Environment",
     "Evidence",
     "ExpressionError",

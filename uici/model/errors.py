@@ -27,5 +27,9 @@ class UnreachableError(UICIError):
     """An engine does not answer. A read failed; nothing was changed by it."""
 
 
+class DeniedError(UnreachableError):
+    """An engine answers, and denies this login a right to read; the message names it."""
+
+
 class DaemonError(UICIError):
     """The daemon that a command talked to answered with an error; carries its problem+json."""

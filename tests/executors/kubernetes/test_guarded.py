@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -88,12 +90,9 @@ def namespace(cluster: Cluster) -> Iterator[str]:
         yield name
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def infrastructure(
-    cluster: Cluster, namespace: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[UniversalInfrastructureInterface]:
-    folder = tmp_path_factory.mktemp("catalog")
-    plain = {"executor": "kubernetes", "settings": {"kubeconfig": str(cluster.kubeconfig)}, "autonomy": "destroy"}
+@contextlib.asynccontextmanager
+async def engine(folder: Path, kubeconfig: Path) -> AsyncIterator[UniversalInfrastructureInterface]:
+    plain = {"executor": "kubernetes", "settings": {"kubeconfig": str(kubeconfig)}, "autonomy": "destroy"}
     translations = {name: {"kubernetes": {"steps": steps, "returns": {}}} for name, steps in STEPS.items()}
     files: dict[str, Any] = {
         "environments": {
@@ -115,12 +114,22 @@ async def infrastructure(
     for name, content in files.items():
         text = yaml.safe_dump({"version": 1, **json.loads(json.dumps(content))})
         (folder / f"{name}.yml").write_text(text)
-    journal = await open_journal(f"sqlite:///{tmp_path_factory.mktemp('journal')}/journal.db")
+    journal = await open_journal(f"sqlite:///{folder}/journal.db")
     interface = UniversalInfrastructureInterface(UniversalConfigLoader(folder).load(), journal, facts=FACTS)
     await interface.start()
-    yield interface
-    await interface.close(grace=5)
-    await journal.close()
+    try:
+        yield interface
+    finally:
+        await interface.close(grace=5)
+        await journal.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def infrastructure(
+    cluster: Cluster, namespace: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[UniversalInfrastructureInterface]:
+    async with engine(tmp_path_factory.mktemp("catalog"), cluster.kubeconfig) as interface:
+        yield interface
 
 
 async def run(
@@ -224,3 +233,21 @@ async def test_a_pod_that_a_controller_makes_anew_may_be_deleted_as_a_change(
     pod = pod_of(cluster, namespace, "down")
     result = await run(infrastructure, "delete_pod", name="down", namespace=namespace, pod=pod)
     assert result.ok, result.message
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_right_to_look_that_is_missing_is_named(cluster: Cluster, namespace: str, tmp_path: Path) -> None:
+    """What pinning has to read is denied: nothing is changed, and it is no silence of the server."""
+    cluster.kubectl("create", "serviceaccount", "blind", f"--namespace={namespace}")
+    cluster.kubectl("create", "clusterrole", f"blind-{namespace}", "--verb=get,list", "--resource=namespaces,nodes")
+    account = f"--serviceaccount={namespace}:blind"
+    cluster.kubectl("create", "clusterrolebinding", f"blind-{namespace}", f"--clusterrole=blind-{namespace}", account)
+    cluster.wait(f"clusterrolebinding/blind-{namespace}", "create")
+    try:
+        async with engine(tmp_path, cluster.kubeconfig_for("blind", namespace)) as interface:
+            result = await run(interface, "mark", name="web", namespace=namespace)
+    finally:
+        cluster.kubectl("delete", "clusterrole,clusterrolebinding", f"blind-{namespace}")
+    assert (result.status.value, result.reason and result.reason.value) == ("failed", "permission"), result.message
+    assert "cannot get resource" in result.message
+    assert f'in the namespace "{namespace}"' in result.message
