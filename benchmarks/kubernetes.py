@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -28,8 +29,10 @@ if TYPE_CHECKING:
 ROUNDS = 8
 PODS, LISTINGS = 5000, 3
 LINES, FOLLOWERS = 120_000, 10
+#: How a line of the job looks in an event.
+_SIGN = b'"text":"line '
 WAIT = 120.0
-_POLICIES = {"protected": [], "blast_radius": [], "brakes": []}
+_POLICIES: Mapping[str, Any] = {"protected": [], "blast_radius": [], "brakes": []}
 _RUNBOOK = {
     "name": "restart",
     "match": ['alertname="ServiceDown"'],
@@ -238,7 +241,7 @@ class Bare:
         from kubernetes import client, config
 
         configuration = client.Configuration()
-        config.load_kube_config(config_file=kubeconfig, client_configuration=configuration)
+        config.load_kube_config(config_file=kubeconfig, client_configuration=configuration)  # type: ignore[no-untyped-call]
         self._client = client.ApiClient(configuration)
         self._apps = client.AppsV1Api(self._client)
         self._ask("/version")
@@ -250,7 +253,7 @@ class Bare:
             header_params={"Accept": "application/json"}, auth_settings=["BearerToken"],
         )  # fmt: skip
         answer = self._client.call_api(*sent)
-        data: bytes = answer.read()
+        data: bytes = answer.read()  # type: ignore[no-untyped-call]
         json.loads(data)
         return data
 
@@ -263,7 +266,7 @@ class Bare:
         )
 
     def close(self) -> None:
-        self._client.close()
+        self._client.close()  # type: ignore[no-untyped-call]
 
 
 # Lines to ten followers
@@ -273,77 +276,56 @@ def _lines(cluster: Cluster, namespace: str, door: Door) -> Figure:
     from tests.engines.kubernetes import BUSYBOX
 
     say(f"{LINES} lines to {FOLLOWERS} followers")
-    script = f"i=0; while [ $i -lt {LINES} ]; do echo line $i; i=$((i+1)); done; sleep 600"
-    id = door.run(
-        "run_job", name="talk", namespace=namespace, image=BUSYBOX, command=["sh", "-c", script], memory="64Mi"
-    )
-    whole = Client(door.url)
-    told = _count(door.url, id, LINES)  # until everything was said, so that the job's own pace is no limit
+    # It begins once all follow; with no bound on what it may use, as far as the node has it.
+    script = f"echo begin; sleep 10; i=0; while [ $i -lt {LINES} ]; do echo line $i; i=$((i+1)); done; sleep 600"
+    id = door.run("run_job", name="talk", namespace=namespace, image=BUSYBOX, command=["sh", "-c", script], cpu="1")
     program = f"from benchmarks.kubernetes import follow; follow({door.url!r}, {id!r}, {LINES}, {FOLLOWERS})"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=False)
     door.client.post(f"api/v1/requests/{id}/cancel")
     if done.returncode != 0:
         raise RuntimeError(done.stderr[-3000:])
-    seconds, lost, memory = json.loads(done.stdout)
-    del whole
-    say(f"the first follower had all {told} lines; ten more took {seconds:.1f} s, {lost} lost")
+    seconds, lost, memory, used = json.loads(done.stdout)
     return Figure(
         name=f"log lines streamed to {FOLLOWERS} followers", unit="lines/s to each", values=[LINES / seconds],
-        goal="≥ 20,000 lines/s, none lost, memory bounded", met=LINES / seconds >= 20_000 and lost == 0 and memory < 200,
-        note=f"{lost} lost; the daemon grew by {memory:.0f} MB",
+        goal="≥ 20,000 lines/s, none lost, memory bounded", met=LINES / seconds >= 20_000 and lost == 0 and memory < 100,
+        note=f"{lost} lost; the daemon grew by {memory:.0f} MB and used {used / LINES * 1e6:.0f} µs of processor a line",
     )  # fmt: skip
 
 
-def _stream(url: str, id: str) -> socket.socket:
-    host, port = url.removeprefix("http://").split(":")
-    one = socket.create_connection((host, int(port)), 60)
-    one.sendall(f"GET /api/v1/requests/{id}/logs HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
-    return one
-
-
-def _count(url: str, id: str, wanted: int) -> int:
-    with _stream(url, id) as one:
-        seen, rest = 0, b""
-        while seen < wanted:
-            data = one.recv(1 << 20)
-            if not data:
-                raise RuntimeError(f"the stream ended after {seen} lines")
-            seen += (rest + data).count(b"\ndata: ") - rest.count(b"\ndata: ")
-            rest = data[-6:]
-        return seen
-
-
 def follow(url: str, id: str, lines: int, followers: int) -> None:
-    """In a process of its own: prints the seconds until all have all lines, how many were lost, and how the daemon grew."""
+    """In a process of its own: prints the seconds from the first line that anybody has to the last that all have, how many were
+    lost or came twice, and by how many MB the daemon grew and how many seconds of processor it used."""
     import selectors
 
     daemon = _daemon(url)
-    before = _memory(daemon)
-    began = time.perf_counter()
+    before, used = _memory(daemon), _processor(daemon)
     selector = selectors.DefaultSelector()
     seen: dict[socket.socket, int] = {}
-    texts: dict[socket.socket, bytearray] = {}
+    parts: dict[socket.socket, list[bytes]] = {}
+    host, port = url.removeprefix("http://").split(":")
     for _ in range(followers):
-        one = _stream(url, id)
-        seen[one], texts[one] = 0, bytearray()
-        selector.register(one, selectors.EVENT_READ)
-    most = before
-    while any(count < lines for count in seen.values()):
+        one = socket.create_connection((host, int(port)), 60)
+        one.sendall(f"GET /api/v1/requests/{id}/logs HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        seen[one], parts[one] = 0, []
+        selector.register(one, selectors.EVENT_READ, one)
+    began = None
+    while min(seen.values()) < lines:
         for key, _ in selector.select(60):
-            one = next(candidate for candidate in seen if candidate.fileno() == key.fd)
-            data = one.recv(1 << 20)
+            data = key.data.recv(1 << 20)
             if not data:
-                raise RuntimeError(f"a stream ended after {seen[one]} lines")
-            tail = bytes(texts[one][-6:])
-            texts[one] += data
-            seen[one] += (tail + data).count(b"\ndata: ")
-        most = max(most, _memory(daemon))
-    seconds = time.perf_counter() - began
+                raise RuntimeError(f"a stream ended after {seen[key.data]} lines")
+            tail = parts[key.data][-1][1 - len(_SIGN) :] if parts[key.data] else b""
+            parts[key.data].append(data)
+            seen[key.data] += (tail + data).count(_SIGN)
+            if began is None and seen[key.data]:
+                began = time.perf_counter()
+    seconds = time.perf_counter() - (began or 0.0)
+    most, used = _memory(daemon, "VmHWM"), _processor(daemon) - used
     lost = 0
-    for text in texts.values():
-        found = [part.partition(b'"')[0] for part in bytes(text).split(b'"text":"line ')[1:]]
-        lost += lines - len(set(found)) + (len(found) - len(set(found)))
-    print(json.dumps([seconds, lost, most - before]))
+    for some in parts.values():
+        found = [part.partition(b'"')[0] for part in b"".join(some).split(_SIGN)[1:]]
+        lost += abs(lines - len(set(found))) + (len(found) - len(set(found)))
+    print(json.dumps([seconds, lost, most - before, used]))
 
 
 def _daemon(url: str) -> int:
@@ -361,10 +343,16 @@ def _daemon(url: str) -> int:
     raise RuntimeError("nobody listens there")
 
 
-def _memory(pid: int) -> float:
-    """MB that a process has in memory."""
+def _memory(pid: int, what: str = "VmRSS") -> float:
+    """MB that a process has in memory (``VmHWM``: at the most)."""
     status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+    return int(status.partition(f"{what}:")[2].split()[0]) / 1024
+
+
+def _processor(pid: int) -> float:
+    """Seconds of processor that it has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 # Five thousand Pods
@@ -375,7 +363,8 @@ def _listing(cluster: Cluster, catalog: Path) -> Iterator[Figure]:
         say(f"making {PODS} Pods on a node that nobody runs")
         asyncio.run(_make_pods(str(cluster.kubeconfig), namespace))
         say("listing them")
-        ours, bare = [], []
+        ours: list[float] = []
+        bare: list[float] = []
         memory, bare_memory = 0.0, 0.0
         for _ in range(LISTINGS):
             for program, values in (("unhealthy", ours), ("listed", bare)):
@@ -445,8 +434,6 @@ def _grown(before: float) -> float:
 
 
 def _now() -> float:
-    import os
-
     return _memory(os.getpid())
 
 
@@ -485,7 +472,7 @@ def listed(catalog: str, kubeconfig: str, namespace: str) -> None:
     """In a process of its own: the same Pods by the official client, in pages."""
     from kubernetes import client, config
 
-    config.load_kube_config(config_file=kubeconfig)
+    config.load_kube_config(config_file=kubeconfig)  # type: ignore[no-untyped-call]
     core = client.CoreV1Api()
     core.list_namespace(limit=1)
     before, began = _now(), time.perf_counter()
@@ -494,7 +481,7 @@ def listed(catalog: str, kubeconfig: str, namespace: str) -> None:
     while True:
         page = core.list_namespaced_pod(namespace, limit=500, _continue=more)
         found += page.items
-        more = page.metadata.var_continue if hasattr(page.metadata, "var_continue") else page.metadata._continue
+        more = page.metadata.var_continue if page.metadata else None
         if not more:
             break
     unready = [one.metadata.name for one in found if not any(c.type == "Ready" for c in one.status.conditions or ())]

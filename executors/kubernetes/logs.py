@@ -31,8 +31,8 @@ STREAMS = frozenset({ONE, ALL})
 
 #: Seconds without a line after which a log is asked for anew, from where it stood.
 SILENCE = 60.0
-#: Pieces (of one read each) that wait for whoever reads the lines; a log is read no faster.
-PIECES = 16
+#: Pieces that wait for whoever reads the lines, and bytes of each; a log is read no faster.
+PIECES, BYTES = 2, 64 * 1024
 #: Characters of one line; the rest of a longer one is left out.
 LONGEST = 256 * 1024
 #: Containers that are followed at one time.
@@ -306,7 +306,7 @@ class _Following:
             if follow:
                 self._open.add(response)
             try:
-                async for chunk in response.content.iter_any():
+                while chunk := await response.content.read(BYTES):
                     data = rest + chunk
                     cut = data.rfind(b"\n") + 1
                     rest = data[cut:][:LONGEST]

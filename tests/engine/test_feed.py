@@ -121,6 +121,19 @@ async def test_a_slow_follower_slows_nobody_and_misses_nothing(small: None) -> N
     assert whole(logs, await asyncio.wait_for(slow, 30))
 
 
+async def test_one_who_is_about_to_fall_behind_is_waited_for_a_little(small: None) -> None:
+    """Or everybody whose turn comes a little later would have to read for himself."""
+    logs = Logs()
+    feed = feed_of(logs)
+    logs.say("a", 200)
+    followers = [asyncio.create_task(all_of(feed.follow({}), slow)) for slow in (0.0, 0.001, 0.002)]
+    await asyncio.sleep(0)
+    feed.ended.set()
+    for follower in followers:
+        assert whole(logs, await follower)
+    assert logs.reads <= 2
+
+
 async def test_the_feed_is_read_as_fast_as_its_fastest_follower(small: None) -> None:
     logs = Logs()
     feed = feed_of(logs)

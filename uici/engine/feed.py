@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -23,6 +24,8 @@ from uici.model.record import dataclass
 #: Lines and bytes of one piece, and bytes that the window may hold. A line counts more than its text.
 LINES, BYTES, WINDOW = 256, 128 * 1024, 4 * 1024 * 1024
 _OVERHEAD = 200
+#: Seconds that the feed waits for one who is about to fall out of the window; once, until it is within it anew.
+GRACE = 0.2
 #: Seconds until a stream that ended, or that could not be read, is opened again; and how often after the Request's end.
 PAUSE, LAST_TRIES = 0.5, 10
 
@@ -56,10 +59,11 @@ def piece(lines: tuple[Line, ...], before: Had) -> Piece:
 
 @dataclass(slots=True, eq=False)
 class _Follower:
-    """``at``: bytes of the feed that it has taken; None: it is not within the window now."""
+    """``at``: bytes of the feed that it has taken; None: it is not within the window now. ``waited_for``: it had its grace."""
 
     grown: asyncio.Event
     at: int | None = None
+    waited_for: bool = False
 
 
 class Feed:
@@ -104,15 +108,18 @@ class Feed:
             self._reading = asyncio.create_task(self._read())
         try:
             while True:
-                begins = self._begins()
-                if any(had.get(source, "") < cursor for source, cursor in begins.items()):
-                    async for one in self._alone(had, _set()):
-                        had.update(one.had)
-                        yield one
-                    # What the engine does not have any more is not waited for.
-                    had.update({source: max(cursor, had.get(source, "")) for source, cursor in begins.items()})
-                    if any(had.get(source, "") < cursor for source, cursor in self._begins().items()):
-                        continue
+                if not self._covers(had):
+                    begins = self._begins()
+                    async with contextlib.aclosing(self._alone(had, _set())) as pieces:
+                        async for one in pieces:
+                            had.update(one.had)
+                            yield one
+                            if self._covers(had):
+                                break
+                        else:
+                            # What the engine does not have any more is not waited for.
+                            had.update({source: max(mark, had.get(source, "")) for source, mark in begins.items()})
+                    continue
                 async for one in self._along(follower, had):
                     yield one
                 if follower.at is not None:
@@ -125,10 +132,14 @@ class Feed:
                 self._reading.cancel()
                 await asyncio.gather(self._reading, return_exceptions=True)
 
+    def _covers(self, had: Had) -> bool:
+        """Whether the window, or what is read next, has all that somebody does not have yet."""
+        return all(had.get(source, "") >= mark for source, mark in self._begins().items())
+
     def _begins(self) -> Had:
         return self._window[0][1].before if self._window else self._had
 
-    async def _alone(self, had: dict[str, str], until: asyncio.Event) -> AsyncIterator[Piece]:
+    async def _alone(self, had: dict[str, str], until: asyncio.Event) -> AsyncGenerator[Piece, None]:
         lines: list[Line] = []
         size = 0
         begin = dict(had)
@@ -146,7 +157,7 @@ class Feed:
     async def _along(self, follower: _Follower, had: dict[str, str]) -> AsyncIterator[Piece]:
         """Pieces of the window, from its beginning; ends at the feed's end, or (``at`` is None then) where it fell behind."""
         first = self._head - self._kept
-        follower.at = first
+        follower.at, follower.waited_for = first, False
         exact = False  # whether it has just what the feed had there
         while True:
             follower.grown.clear()
@@ -221,10 +232,28 @@ class Feed:
         self._pending_size += len(line.text)
         if len(self._pending) >= LINES or self._pending_size >= BYTES:
             self._flush()
-        while self._full:
+            await self._wait_for_slow()
+        while self._full and self._unread() > WINDOW // 2:
             self._room.clear()
             await self._room.wait()
-            self._full = self._unread() > WINDOW // 2
+        self._full = False
+
+    async def _wait_for_slow(self) -> None:
+        """A little: whoever falls out of the window costs a reading of its own, and is mostly as fast as the others."""
+        until = asyncio.get_running_loop().time() + GRACE
+        while late := [one for one in self._followers if self._is_late(one)]:
+            self._room.clear()
+            try:
+                async with asyncio.timeout_at(until):
+                    await self._room.wait()
+            except TimeoutError:
+                for one in late:
+                    one.waited_for = True
+
+    def _is_late(self, one: _Follower) -> bool:
+        if one.at is None or one.waited_for or one.at < self._head - self._kept:
+            return False
+        return self._head - one.at > WINDOW * 3 // 4
 
     def _unread(self) -> int:
         """Bytes that nobody has taken yet."""
