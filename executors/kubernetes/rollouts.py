@@ -162,7 +162,7 @@ def _started(one: Object, counts: Mapping[str, int]) -> str:
         (metadata.get("annotations") or {}).get(CHANGED_AT),
     )
     moments = [moment for moment in map(moment_of, said) if moment is not None]
-    return max(moments, key=lambda one: one[0])[1] if moments else NEVER
+    return max((text for _, text in moments), default=NEVER)
 
 
 def _reason(one: Object, counts: Mapping[str, int], pods: Sequence[Mapping[str, Any]]) -> str:

@@ -474,16 +474,8 @@ async def test_remove_removes_one_workload(place: Place) -> None:
 # Nodes
 
 
-async def test_a_node_is_cordoned_drained_and_taken_back(place: Place) -> None:
-    """Every Pod of the cluster is in it, so only what is here is looked at."""
+async def test_a_node_is_cordoned_and_taken_back(place: Place) -> None:
     node = place.cluster.node
-    place.workload("web")
-    place.up("web")
-    budget = {"minAvailable": 1, "selector": {"matchLabels": {"app": "web"}}}
-    place.cluster.apply(
-        {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "web"}, "spec": budget},
-        namespace=place.namespace,
-    )
     try:
         result = await place.ask("cordon_node", node=node)
         assert result.answer == {"node": node, "unschedulable": True}, result.message
@@ -494,3 +486,23 @@ async def test_a_node_is_cordoned_drained_and_taken_back(place: Place) -> None:
         assert result.answer == {"node": node, "unschedulable": False}, result.message
     finally:
         place.cluster.kubectl("uncordon", node)
+
+
+async def test_a_node_is_drained_pod_by_pod(place: Place) -> None:
+    if not place.cluster.private:
+        pytest.skip("others may have Pods on a cluster that was lent")
+    node = place.cluster.node
+    place.workload("web", replicas=3)
+    place.workload("agent", kind="DaemonSet")
+    place.up("web")
+    place.up("agent", "daemonset")
+    try:
+        result = await place.ask("drain_node", node=node)
+        assert result.status is Status.DONE, (result.message, result.undo, result.evidence[-8:])
+        own = [one for one in result.answer["evicted"] if one.startswith(f"{place.namespace}/web-")]
+        assert len(own) == 3
+        assert not [one for one in result.answer["evicted"] if "agent" in one], "its controller would put it back"
+        assert (await place.ask("node_status", node=node)).answer["unschedulable"] is True
+    finally:
+        place.cluster.kubectl("uncordon", node)
+    place.up("web")
