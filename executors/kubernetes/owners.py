@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from uici.model import Resource
@@ -18,6 +19,7 @@ class Owners:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._known: dict[tuple[str, str | None, str], dict[str, Any] | None] = {}
+        self._asking: dict[tuple[str, str | None, str], asyncio.Future[dict[str, Any] | None]] = {}
 
     def learn(self, *objects: Object) -> None:
         """Objects that were read already need not be asked for again."""
@@ -29,7 +31,9 @@ class Owners:
         """One object of a built-in kind; None where there is none. Raises UnreachableError."""
         key = (kind, namespace, name)
         if key not in self._known:
-            found = await self._server.get(KINDS[kind].path(namespace, name))
+            if key not in self._asking:  # many Pods have one owner
+                self._asking[key] = asyncio.ensure_future(self._server.get(KINDS[kind].path(namespace, name)))
+            found = await self._asking[key]
             if found is not None:
                 found.setdefault("kind", kind)
             self._known[key] = found

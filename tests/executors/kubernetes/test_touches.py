@@ -168,3 +168,22 @@ async def test_nothing_in_a_body_takes_the_pin_away(scene: Scene, server: Server
     outcome = await calls.run(server, found.call)
     assert isinstance(outcome, calls.Rejected)
     assert outcome.stale, outcome.message
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_an_owner_of_many_pods_is_asked_for_once(
+    scene: Scene, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    plain = Server.ask
+
+    async def counted(self: Server, method: str, path: str, **more: Any) -> dict[str, Any]:
+        asked.append(path)
+        return await plain(self, method, path, **more)
+
+    monkeypatch.setattr(Server, "ask", counted)
+    body = {"metadata": {"name": "all"}, "spec": {"podSelector": {}}}
+    where = {"namespace": scene.namespace, "body": body}
+    found = await pinned(server, "NetworkingV1Api.create_namespaced_network_policy", where)
+    assert len([one for one in found.touches if one.resource.kind == "Pod"]) > 15
+    assert len(asked) == len(set(asked))
