@@ -84,13 +84,14 @@ async def _resolved(host: str) -> list[str]:
 
 async def _at(look: Look, address: str, port: int | None) -> None:
     """Who has this address, or answers at it."""
-    loopback = ipaddress.ip_address(address).is_loopback or ipaddress.ip_address(address).is_unspecified
-    if loopback and (look.mine is not None or not look.node):
-        return  # within its own Pod, or on a machine that is no node
-    nodes = await look.view.all("Node", None) if not loopback and look.mine is None else []
-    here = look.node if loopback else next((_name(one) for one in nodes if address in _addresses(one)), "")
-    services = await look.everywhere("Service")
-    for one in services:
+    place = ipaddress.ip_address(address)
+    if place.is_loopback or place.is_unspecified:
+        shares = look.mine is None or bool(look.mine["spec"].get("hostNetwork"))
+        if look.node and shares:  # else within its own Pod, or on a machine that is no node
+            await _on_node(look, look.node, port)
+        return
+    before = len(look.found)
+    for one in await look.everywhere("Service"):
         spec = one.get("spec") or {}
         balancers = ((one.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
         addresses = {
@@ -98,21 +99,29 @@ async def _at(look: Look, address: str, port: int | None) -> None:
             *(spec.get("externalIPs") or ()),
             *(balancer.get("ip") for balancer in balancers),
         }
-        opened = here and any(part.get("nodePort") == port for part in spec.get("ports") or ())
-        if address in addresses or opened:
+        if address in addresses:
             await look.service(one)
     # A cluster may have many Pods: only those are listed that may be it. The second address of one cannot be selected.
-    queries: list[dict[str, str]] = (
-        [] if loopback else [{} if ":" in address else {"fieldSelector": f"status.podIP={address}"}]
-    )
-    queries += [{"fieldSelector": f"spec.nodeName={here}"}] if here else []
-    for query in queries:
-        for one in await look.everywhere("Pod", **query):
-            ips = {part.get("ip") for part in (one.get("status") or {}).get("podIPs") or ()}
-            on_node = here and (one.get("spec") or {}).get("nodeName") == here
-            shared = bool((one.get("spec") or {}).get("hostNetwork"))
-            if (address in ips and not shared) or ((on_node or address in ips) and _serves(one, port)):
-                await look.carrier(one)
+    query = {} if ":" in address else {"fieldSelector": f"status.podIP={address}"}
+    for one in await look.everywhere("Pod", **query):
+        ips = {part.get("ip") for part in (one.get("status") or {}).get("podIPs") or ()}
+        shared = bool((one.get("spec") or {}).get("hostNetwork"))
+        if address in ips and (not shared or _serves(one, port)):
+            await look.carrier(one)
+    if len(look.found) == before:
+        for node in await look.view.all("Node", None):
+            if address in _addresses(node):
+                await _on_node(look, str(node["metadata"]["name"]), port)
+
+
+async def _on_node(look: Look, node: str, port: int | None) -> None:
+    """Who answers at a port of a node: behind a node port, or a Pod that has it."""
+    for one in await look.everywhere("Service"):
+        if any(part.get("nodePort") == port for part in (one.get("spec") or {}).get("ports") or ()):
+            await look.service(one)
+    for one in await look.everywhere("Pod", fieldSelector=f"spec.nodeName={node}"):
+        if _serves(one, port):
+            await look.carrier(one)
 
 
 def _serves(pod: Mapping[str, Any], port: int | None) -> bool:
@@ -122,10 +131,6 @@ def _serves(pod: Mapping[str, Any], port: int | None) -> bool:
     if any(one.get("hostPort") == port for one in ports):
         return True
     return bool(spec.get("hostNetwork")) and (not ports or any(one.get("containerPort") == port for one in ports))
-
-
-def _name(one: Mapping[str, Any]) -> str:
-    return str(one["metadata"]["name"])
 
 
 def _addresses(node: Mapping[str, Any]) -> set[str]:

@@ -96,7 +96,7 @@ async def test_none_comes_with_what_shows_it(server: Server) -> None:
     found = await identity(server, ELSEWHERE, "prod")
     assert (found.resources, found.unknown) == ((), None)
     assert "lies in no container" in found.shows
-    assert "none of the 1 nodes" in found.shows
+    assert "its machine is none of the" in found.shows
 
 
 @pytest.mark.asyncio(loop_scope="module")
@@ -181,6 +181,9 @@ async def test_what_it_needs(scene: Scene, server: Server, how: str) -> None:
     assert scene.owns(found, "Deployment/web", f"Pod/{scene.pod['metadata']['name']}", "ServiceAccount/runner")
     assert scene.owns(found, "Service/web") or how == "by the Pod's address"
     assert not scene.owns(found, "StatefulSet/db")
+    within = await identity(server, in_pod(scene, needs=(needs(scene)[how],)), "prod")
+    assert within.unknown is None
+    assert scene.owns(within, "Service/web") or how == "by the Pod's address"
 
 
 @pytest.mark.asyncio(loop_scope="module")
