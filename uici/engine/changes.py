@@ -41,7 +41,7 @@ from uici.model import (
     UnreachableError,
 )
 
-#: How often a command may find that its target was changed between its look and its act; then it fails as `conflict`.
+#: How often a call may find that its target was changed between the look and the act; then it fails as `conflict`.
 CONFLICTS = 3
 
 
@@ -181,8 +181,8 @@ async def _change(
             continue
         if isinstance(outcome, Rejected) and outcome.stale and not accepted(step, outcome):
             # Somebody changed it between the look and the act, and nothing was done: looked at and decided anew.
-            execution.conflicts += 1
-            if execution.conflicts < CONFLICTS:
+            conflicts = execution.conflicts[part, index, number] = execution.conflicts.get((part, index, number), 0) + 1
+            if conflicts < CONFLICTS:
                 _stop_if_cancelled(execution, part)
                 if part == "steps" and not execution.applied and not execution.undoing:
                     raise StaleError

@@ -94,7 +94,7 @@ class Execution:
     it takes of each owner. ``cancelled``: set by whoever cancels it. ``failures``: of an ``each`` that goes on after them.
     ``begun``: a call of it was in doubt and the effect of the whole is not there, which says nothing of that call alone.
     ``touched``: keys of what the last change touched. ``items``: what each ``each`` repeats over; ``told``: recorded
-    answers that the journal has already. ``conflicts``: how often its look was stale when it acted.
+    answers that the journal has already. ``conflicts``: how often the look of each call was stale.
     ``redact`` hides what must not be shown. ``formed``: there is a command.
     """
 
@@ -136,7 +136,7 @@ class Execution:
     left_unknown: bool = False
     taking: dict[str, int] = field(default_factory=dict)
     touched: frozenset[str] = frozenset()
-    conflicts: int = 0
+    conflicts: dict[tuple[str, int, int], int] = field(default_factory=dict)
     failures: list[EndedError] = field(default_factory=list)
     items: dict[tuple[str, int], list[Any]] = field(default_factory=dict)
     told: dict[str, Any] = field(default_factory=dict)
