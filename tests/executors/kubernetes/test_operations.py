@@ -97,13 +97,14 @@ class Place:
         found: dict[str, Any] = self.get(kind, name)["spec"]["template"]["spec"]["containers"][0]
         return found
 
-    def waits(self, name: str, *reasons: str) -> None:
+    def waits(self, name: str, *reasons: str, restarts: int = 0) -> None:
         """Until a Pod of it waits for one of these reasons."""
 
         def holds(pod: dict[str, Any]) -> bool:
-            states = [one.get("state", {}) for one in pod["status"].get("containerStatuses", ())]
-            said = {state.get("waiting", {}).get("reason") for state in states}
-            return pod["metadata"]["labels"].get("app") == name and bool(said & set(reasons))
+            return pod["metadata"]["labels"].get("app") == name and any(
+                one.get("state", {}).get("waiting", {}).get("reason") in reasons and one["restartCount"] >= restarts
+                for one in pod["status"].get("containerStatuses", ())
+            )
 
         self.cluster.until("pods", holds, self.namespace)
 
@@ -147,7 +148,8 @@ async def test_what_is_seen(place: Place) -> None:
     place.workload("agent", kind="DaemonSet")
     place.workload("crash", ["sh", "-c", "echo no space left on device; exit 3"])
     place.workload("none", replicas=0)
-    place.waits("crash", "CrashLoopBackOff")
+    # Between two crashes it runs for a moment; after the second one the next is half a minute away.
+    place.waits("crash", "CrashLoopBackOff", restarts=2)
     for kind, name in (("deployment", "web"), ("statefulset", "db"), ("daemonset", "agent")):
         place.up(name, kind)
     listed = (await place.done("list_services"))["services"]
@@ -492,17 +494,34 @@ async def test_a_node_is_drained_pod_by_pod(place: Place) -> None:
     if not place.cluster.private:
         pytest.skip("others may have Pods on a cluster that was lent")
     node = place.cluster.node
-    place.workload("web", replicas=3)
+    # None of them serves, and there is no other node to serve from: nobody loses anything.
+    place.workload("web", replicas=2, readinessProbe={"exec": {"command": ["false"]}})
     place.workload("agent", kind="DaemonSet")
-    place.up("web")
     place.up("agent", "daemonset")
+    place.cluster.until("deployment/web", lambda one: one["status"].get("unavailableReplicas") == 2, place.namespace)
     try:
         result = await place.ask("drain_node", node=node)
         assert result.status is Status.DONE, (result.message, result.undo, result.evidence[-8:])
-        own = [one for one in result.answer["evicted"] if one.startswith(f"{place.namespace}/web-")]
-        assert len(own) == 3
-        assert not [one for one in result.answer["evicted"] if "agent" in one], "its controller would put it back"
+        own = [one for one in result.answer["evicted"] if one.startswith(f"{place.namespace}/")]
+        assert len(own) == 2
+        assert all("/web-" in one for one in own), "what a DaemonSet runs would be put back"
         assert (await place.ask("node_status", node=node)).answer["unschedulable"] is True
+    finally:
+        place.cluster.kubectl("uncordon", node)
+
+
+async def test_a_drain_ends_where_too_many_would_be_gone_and_the_node_is_given_back(place: Place) -> None:
+    if not place.cluster.private:
+        pytest.skip("others may have Pods on a cluster that was lent")
+    node = place.cluster.node
+    place.workload("web", replicas=3)
+    place.up("web")
+    try:
+        result = await place.ask("drain_node", node=node)
+        assert (result.status, result.reason) == (Status.FAILED, Reason.BLAST_RADIUS), result.message
+        assert result.undo is not None
+        assert result.undo["status"] == "done", result.undo
+        assert (await place.ask("node_status", node=node)).answer["unschedulable"] is False
     finally:
         place.cluster.kubectl("uncordon", node)
     place.up("web")
