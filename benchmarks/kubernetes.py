@@ -16,6 +16,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from benchmarks.figure import Figure, median, percentile, say
 from tests.end_to_end.place import firing, posted
@@ -200,7 +201,7 @@ def _recovery(cluster: Cluster, namespace: str, door: Door) -> Iterator[Figure]:
             holds = next(one for one in result["evidence"] if one["kind"] == "sample" and one["verdict"] == "holds")
             noticed.append((epoch(holds["at"]) - watching.complete[name]) * 1000)
 
-            looks = [one["requestURI"] for one in requests[:change] if one["verb"] in ("get", "list")]
+            looks = [unquote(one["requestURI"]) for one in requests[:change] if one["verb"] in ("get", "list")]
             seen, began = len(cluster.requests()), time.time()
             bare.restart(name, namespace, looks)
             patched = next(

@@ -16,7 +16,7 @@ import aiohttp
 
 from uici.executor import Done, Outcome, Rejected
 from uici.model import Call, Resource, Risk, UnreachableError
-from uici_executors.kubernetes import risks, sdk, words
+from uici_executors.kubernetes import pinning, risks, sdk, words
 from uici_executors.kubernetes.connection import PAGE, AnswerError, Server, answer_of, failed, rejected
 from uici_executors.kubernetes.resources import resource
 
@@ -41,8 +41,9 @@ async def run(server: Server, call: Call) -> Outcome:
         async with asyncio.timeout(call.timeout):
             client = await server.client()
             bound = getattr(_class(api)(client), f"{method}_without_preload_content")
-            arguments = _filled(bound, call)
-            inspect.signature(bound).bind(**arguments)
+            takes = _takes(api, method)
+            arguments = _filled(takes, call)
+            takes.bind(client, **arguments)
             stay_in_place(arguments)
             sent = True
             ask = _listed if _is_listing(method, arguments) else _sent
@@ -61,7 +62,7 @@ async def run(server: Server, call: Call) -> Outcome:
     except AnswerError as error:
         if error.status == 404 and api == "CustomObjectsApi":
             error = _unserved(error, call.arguments)
-        return rejected(error, call.path, observe=observe)
+        return pinning.tested(rejected(error, call.path, observe=observe), call, error)
     except (TypeError, ValueError) as error:
         # pydantic refuses arguments before anything is sent; an answer that is no JSON came from somebody else.
         before = type(error).__name__ == "ValidationError" or not sent
@@ -97,10 +98,16 @@ def _class(name: str) -> Callable[[Any], Any]:
     return found
 
 
-def _filled(bound: Any, call: Call) -> dict[str, Any]:
+@cache
+def _takes(api: str, method: str) -> inspect.Signature:
+    """Of the method itself, its receiver first."""
+    return inspect.signature(getattr(_class(api), f"{method}_without_preload_content"))
+
+
+def _filled(signature: inspect.Signature, call: Call) -> dict[str, Any]:
     """The call's arguments with what every call of UICI's says."""
     arguments = dict(call.arguments)
-    takes = inspect.signature(bound).parameters
+    takes = signature.parameters
     method = call.path.rpartition(".")[2]
     if "body" in takes and method.startswith(("patch_", "create_", "replace_")):
         for name, value in (("field_manager", MANAGER), ("field_validation", "Strict")):

@@ -323,3 +323,54 @@ async def test_two_of_one_name_take_turns_and_two_of_other_names_do_not(place: P
 async def test_what_is_not_bounded_is_refused(place: Place, parameters: dict[str, Any]) -> None:
     result = await place.run("true", **parameters)
     assert (result.status, result.reason) == (Status.REFUSED, Reason.SCHEMA), result.message
+
+
+async def test_by_the_daemons_door(
+    cluster: Cluster, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked, followed, cut off, followed again and cancelled over HTTP, as a program would."""
+    from tests.daemon.place import serving
+    from tests.daemon.test_following import Place as Following
+    from tests.daemon.test_following import events
+
+    monkeypatch.setenv("CACHE_DIRECTORY", str(tmp_path / "cache"))
+    folder = tmp_path / "catalog"
+    folder.mkdir()
+    settings = {"kubeconfig": str(cluster.kubeconfig)}
+    place = {"executor": "kubernetes", "settings": settings, "autonomy": "change"}
+    files: dict[str, Any] = {
+        "platform": {"journal": {"url": f"sqlite:///{tmp_path}/journal.db"}, "server": {"listen": "127.0.0.1:0"}},
+        "environments": {"default": "kubernetes", "environments": {"kubernetes": place}},
+    }
+    for name in ("operations", "command_translations", "policies"):
+        files[name] = {"include": ["starter"]}
+    for name, data in files.items():
+        (folder / f"{name}.yml").write_text(yaml.safe_dump({"version": 1, **data}))
+    async with serving(folder) as door:
+        script = "i=0; while [ $i -lt 300 ]; do echo line $i; i=$((i+1)); sleep 0.01; done; sleep 600"
+        parameters = {"name": "test", "namespace": namespace, "image": BUSYBOX, "command": ["sh", "-c", script]}
+        parameters |= {"cpu": "50m", "memory": "32Mi", "variants": [{"name": "a"}, {"name": "b"}]}
+        _, said = await door.post("/api/v1/requests", {"operation": "run_job", "parameters": parameters})
+        following = Following(door, tmp_path)
+        async with following.follow(said["id"]) as response:
+            found = await events(response, 150)
+        async with following.follow(said["id"], last=found[-1]["id"]) as response:
+            found += await events(response, 450)
+            for name in "ab":
+                assert [one["text"] for one in found if one["name"] == name] == [
+                    f"line {number}" for number in range(300)
+                ]
+            status, _ = await door.post(f"/api/v1/requests/{said['id']}/cancel")
+            assert status == 200
+            *_, end = await events(response)
+        assert (end["event"], end["status"], end["reason"]) == ("end", "failed", "cancelled")
+        for job in cluster.get("jobs", f"--selector={REQUEST}={said['id']}", f"-n{namespace}")["items"]:
+            await asyncio.to_thread(cluster.wait, f"job/{job['metadata']['name']}", "condition=Failed", namespace)
+
+
+async def test_verify_is_woken_by_the_jobs_themselves(place: Place) -> None:
+    """It is asked every ten seconds, and as soon as something changes: its end is noticed long before the next turn."""
+    result = await place.run("sleep 2")
+    assert result.status is Status.DONE
+    samples = [one for one in result.evidence if one.kind == "sample"]
+    assert len(samples) > 2, "more than one at the beginning and one ten seconds later"
