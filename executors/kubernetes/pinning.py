@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from uici.executor import Outcome, Rejected
 from uici.model import Call
+from uici_executors.kubernetes.connection import AnswerError
 from uici_executors.kubernetes.fields import Object
 
 #: Arguments of a deletion -> the same in its body. A server that gets a body reads no query, not even a dry run.
@@ -23,6 +25,8 @@ OPTIONS: Mapping[str, str] = {
     "propagation_policy": "propagationPolicy",
 }
 _VERSION = "/metadata/resourceVersion"
+#: What the API server says of a JSON Patch that does not apply.
+_NO_CAUSE = "the server rejected our request due to an error in our request"
 
 
 def written(call: Call, before: Object, *, replaces: bool) -> Call:
@@ -49,6 +53,17 @@ def deleted(call: Call, before: Object) -> Call:
         options, "preconditions", {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
     )
     return replace(call, arguments=arguments)
+
+
+def tested(outcome: Outcome, call: Call, error: AnswerError) -> Outcome:
+    """Of a JSON Patch whose own ``test`` does not hold any more: the server calls that invalid, and names no cause. What it
+    was written for has been changed, and it may be written anew."""
+    body = call.arguments.get("body")
+    tests = isinstance(body, list) and any(isinstance(one, Mapping) and one.get("op") == "test" for one in body)
+    if not isinstance(outcome, Rejected) or not tests or (error.status, error.said) != (422, _NO_CAUSE):
+        return outcome
+    message = f"{call.path}: what its JSON Patch tests does not hold any more, or is gone: somebody changed the object"
+    return replace(outcome, reason="conflict", stale=True, message=message)
 
 
 def delete_options(arguments: Mapping[str, Any]) -> dict[str, Any]:
