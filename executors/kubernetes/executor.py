@@ -28,6 +28,7 @@ from uici_executors.kubernetes import checks, permissions, risks
 from uici_executors.kubernetes.login import in_cluster
 
 if TYPE_CHECKING:
+    from uici.executor.proves import Proof
     from uici_executors.kubernetes.connection import Server
 
 # What asks a cluster is imported where one is asked: a check asks none, and aiohttp alone takes a tenth of a second.
@@ -181,6 +182,13 @@ class KubernetesExecutor:
         from uici_executors.kubernetes import reviews
 
         return await reviews.missing(self._server, permissions)
+
+    async def prove(self, calls: Sequence[Call]) -> Proof:
+        """Whether this cluster serves these calls and can read their bodies; see uici.executor.proves."""
+        from uici_executors.kubernetes import live
+
+        namespaces = self._environment.namespaces if self._environment is not None else ()
+        return await live.prove(self._server, calls, namespaces)
 
     def roles(self, environment: Environment, calls: Sequence[Call], name: str, own: str = "") -> list[dict[str, Any]]:
         """ClusterRole and Roles; see uici.executor.grants."""

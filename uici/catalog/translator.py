@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from uici.catalog import expressions
@@ -41,12 +41,16 @@ class CommandTranslator:
         """Every call that the offered operations may make, each once, with its arguments as they are written (``${…}`` and
         all): what rights they need can be told from that. Never to be run."""
         found: dict[str, Call] = {}
+        for _, call in self.callers(environment):
+            found.setdefault(f"{call.path} {call.arguments!r}", call)
+        return tuple(found.values())
+
+    def callers(self, environment: Environment) -> Iterator[tuple[str, Call]]:
+        """Each of these calls as often as it is written, with the operation that makes it."""
         for name in self.offered(environment):
             of = self._translations[name][environment.dialect]
             for step in (*of.steps, *of.confirm, *of.revert, *of.cancel):
-                call = Call(on=None, path=step.call, arguments=dict(step.arguments), risk=Risk.DESTROY)
-                found.setdefault(f"{call.path} {call.arguments!r}", call)
-        return tuple(found.values())
+                yield name, Call(on=None, path=step.call, arguments=dict(step.arguments), risk=Risk.DESTROY)
 
     def items(self, step: Step, roots: Mapping[str, Any]) -> list[Any]:
         """The elements of a step's ``each``; raises ExpressionError where it gives no list."""

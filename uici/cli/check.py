@@ -1,4 +1,4 @@
-"""``uici check``: every problem of a catalog at once. It opens no engine."""
+"""``uici check``: every problem of a catalog at once. It opens no engine, but for ``--live``."""
 
 from __future__ import annotations
 
@@ -17,11 +17,17 @@ from uici.cli import options, told
     show_default=True,
     help="github: annotations of GitHub Actions.",
 )
+@click.option(
+    "--live",
+    is_flag=True,
+    help="Ask the engines too, where they can be: which calls they serve, whether they can read the bodies (a dry run), "
+    "and which rights are missing.",
+)
 @options.config
 @options.as_json
-def check(path: str | None, form: str, config: str | None, as_json: bool) -> int:
+def check(path: str | None, form: str, live: bool, config: str | None, as_json: bool) -> int:
     """Prove a catalog: every problem at once, each with its place and its cure. What passed is remembered, so that the
-    daemon's start need not prove it again.
+    daemon's start need not prove it again. No engine is asked, but with --live; nothing is ever changed.
 
     Exit status: 0 no errors, 2 errors.
     """
@@ -31,7 +37,16 @@ def check(path: str | None, form: str, config: str | None, as_json: bool) -> int
 
     loader = where.loader(path or config)
     problems = loader.check(lambda gathered: remembered.remember_passed(loader.path, gathered))
-    text = report(problems, "json" if as_json else form, replaced=loader.replaced)
+    said: list[str] = []
+    if live and exit_code(problems) == 0:
+        from uici.cli.check_live import live as asked
+
+        found, said = asked(loader.load())
+        problems = [*problems, *found]
+    form = "json" if as_json else form
+    text = report(problems, form, replaced=loader.replaced)
+    for line in said if form == "text" else ():
+        click.echo(line)
     if text:
         click.echo(text)
     return exit_code(problems)
