@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import sys
@@ -35,17 +36,23 @@ def test_every_problem_comes_back(catalog: Callable[..., Path]) -> None:
         Proof(folder / "nowhere").catalog()
 
 
+def ended(one: Proof) -> None:
+    """Until it is proven and its answer waits in the pipe, which has to hold all of it."""
+    assert one._process is not None
+    assert one._process.stdout is not None
+    fcntl.fcntl(one._process.stdout, fcntl.F_SETPIPE_SZ, 1 << 20)
+    one._process.wait(60)
+
+
 def test_what_was_written_after_the_proof_is_proven_first(catalog: Callable[..., Path]) -> None:
     folder = catalog()
     one = Proof(folder)
-    assert one._process is not None
-    one._process.wait(60)  # proven, and its answer waits in the pipe
+    ended(one)
     (folder / "runbooks.yml").write_text("version: 1\nrunbooks: []\n")
     assert one.catalog().runbooks == ()
     shutil.rmtree(os.environ["CACHE_DIRECTORY"])
     again = Proof(folder)
-    assert again._process is not None
-    again._process.wait(60)
+    ended(again)
     # It can be built, so that only the proof of it can refuse it: a runbook that changes and never looks.
     (folder / "runbooks.yml").write_text(
         "version: 1\nrunbooks: [{name: a, match: ['a=\"b\"'], target: [service], "
