@@ -59,9 +59,9 @@ def _make(root: Path) -> Path:
             for name in _DULL:
                 shutil.rmtree(root / name, ignore_errors=True)
             return root
-        said = f"debootstrap from {mirror}:\n{done.stdout[-2000:]}"
+        said += f"\ndebootstrap from {mirror}:\n{done.stdout[-1000:]}"
         shutil.rmtree(root, ignore_errors=True)
-    raise BuildError(f"no Debian root can be made; {said}")
+    raise BuildError(f"no Debian root can be made:{said}")
 
 
 def _mirrors() -> Iterator[str]:
@@ -69,8 +69,8 @@ def _mirrors() -> Iterator[str]:
     seen: dict[str, None] = {}
     for file in (Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("*"))):
         for line in file.read_text(errors="replace").splitlines() if file.is_file() else ():
-            found = re.match(r"(?:URIs:|deb\s+(?:\[[^]]*\])?)\s*(https?://\S+/debian)/?(?:\s|$)", line)
-            if found:
+            found = re.match(r"(?:URIs:|deb\s(?:\s*\[[^]]*\])?)\s*(https?://\S+?)/?(?:\s|$)", line)
+            if found and "security" not in found[1]:
                 seen[found[1]] = None
     yield from dict.fromkeys([*seen, _MIRROR])
 
