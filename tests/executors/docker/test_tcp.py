@@ -79,7 +79,7 @@ async def test_a_call_that_looks_before_it_changes_is_in_doubt_all_the_same(
     docker: Docker, relay: Relay, path: str
 ) -> None:
     """What it looks at (what is to be discarded, the values of variables) is another exchange than what it changes."""
-    old = docker.create(f"{docker.name('web')}.uici-old-x", environment={"PASSWORD": "x"})
+    old = docker.create(f"{docker.name(path.partition('.')[0])}.uici-old-x", environment={"PASSWORD": "x"})
     executor = await opened({"base_url": f"tcp://127.0.0.1:{relay.port}"})
     await executor.engine_id()
     relay.cut = True
