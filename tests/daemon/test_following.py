@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -265,6 +266,23 @@ async def test_no_line_shows_a_secret(place: Place) -> None:
         (one,) = await events(response, 1)
     assert "hunter22" not in one["text"]
     place.finish()
+
+
+async def test_nothing_is_kept_of_those_who_have_gone(place: Place) -> None:
+    id = await place.begin()
+    place.say("a", 5)
+    async with place.follow(id, follow="false") as response:
+        await events(response)
+    async with place.follow(id) as response:
+        await events(response, 5)
+    place.finish()
+    async with place.follow(id) as response:
+        await events(response)
+    async with asyncio.timeout(SECONDS):
+        while place.door.daemon.streams:  # noqa: ASYNC110 - a connection that closes tells nobody here
+            await asyncio.sleep(0.01)
+    gc.collect()
+    assert list(place.door.daemon.infrastructure._core.feeds) == []
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 from uici.catalog import Catalog
 from uici.engine.behind import Behind
@@ -29,7 +30,7 @@ class Core:
 
     ``calls``: changing calls that are under way. ``owed``: accepted Requests whose end could not be written down, with
     their engine and the keys that they touched; ``take_up`` is told of each, to settle it once the journal works again.
-    ``behind``: appends that nobody waited for yet. ``feeds``: logs that somebody follows, by their Request's id.
+    ``behind``: appends that nobody waited for yet. ``feeds``: logs that somebody holds, by their Request's id.
     """
 
     catalog: Catalog
@@ -47,7 +48,7 @@ class Core:
     take_up: Callable[[str], None] | None = None
     idle: asyncio.Event = field(default_factory=asyncio.Event)
     behind: Behind = field(default_factory=Behind)
-    feeds: dict[str, Feed] = field(default_factory=dict)
+    feeds: WeakValueDictionary[str, Feed] = field(default_factory=WeakValueDictionary)
 
     def __post_init__(self) -> None:
         self.idle.set()
@@ -87,8 +88,8 @@ class Core:
     def end(self, execution: Execution) -> None:
         self.running.pop(execution.id, None)
         execution.formed.set()
-        if execution.id in self.feeds:
-            self.feeds[execution.id].ended.set()
+        if (feed := self.feeds.get(execution.id)) is not None:
+            feed.ended.set()
         if not self.running:
             self.idle.set()
 
