@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
@@ -276,10 +277,19 @@ def _nothing_offered(execution: Execution, command: Command) -> None:
     if command.operation.risk is Risk.OBSERVE or execution.offered > 0 or execution.empty:
         return
     kind = execution.target.kind if execution.target else "such a request"
+    # A condition says more than that nothing fitted: `known.rollback_to > 0`.
+    wanted = dict.fromkeys(step.when for step in command.translation.steps if step.when and _about(step.when, kind))
+    unmet = f", where it wants {' or '.join(' '.join(one.split()) for one in wanted)}" if wanted else ""
     raise refused(
         Reason.NOT_OFFERED,
-        f"{command.operation.name}: no step of its {command.translation.dialect} translation fits {kind}",
+        f"{command.operation.name}: no step of its {command.translation.dialect} translation fits {kind}{unmet}",
     )
+
+
+def _about(when: str, kind: str) -> bool:
+    """Whether a step's condition says more than which kind of target it is for, and is not for another one."""
+    named = re.findall(r"""target\.kind == ["'](\w+)["']""", when)
+    return "&&" in when and (not named or kind in named)
 
 
 def _nothing_done(execution: Execution) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.engines.kubernetes import BUSYBOX, Cluster
+from tests.engines.kubernetes import BUSYBOX, Cluster, images
 from uici.catalog import Catalog, UniversalConfigLoader
 from uici.engine import UniversalInfrastructureInterface
 from uici.executor import Facts
@@ -283,12 +283,15 @@ async def test_a_daemonset_is_restarted_and_cannot_be_scaled(place: Place) -> No
 async def test_a_deployment_runs_another_image_and_is_marked_as_seen(place: Place) -> None:
     place.workload("web", replicas=2)
     place.up("web")
-    other = BUSYBOX.replace("localhost/", "localhost/./").replace("/./", "/")  # the same image under its only name
-    await place.done("set_image", service="web", image=other, container="app")
-    result = await place.do("set_image", service="web", image=other, container="sidecar")
+    await place.done("set_image", service="web", image=images.PAUSE, container="app")
+    assert place.container("web")["image"] == images.PAUSE
+    result = await place.do("set_image", service="web", image=BUSYBOX, container="sidecar")
     assert (result.status, result.reason) == (Status.REFUSED, Reason.NOT_OFFERED), result.message
     revisions = await place.done("list_revisions", service="web")
-    assert [one["seen"] for one in revisions["revisions"]] == ["verified"]
+    assert [(one["images"], one["seen"]) for one in revisions["revisions"]] == [
+        ([images.PAUSE], "verified"),
+        ([BUSYBOX], "no"),
+    ]
 
 
 @pytest.mark.parametrize("operation", ["deploy_service", "set_image"])
@@ -331,6 +334,7 @@ async def test_a_rollback_to_what_nobody_saw_is_a_persons(place: Place) -> None:
     before = place.get("deployment", "web")["metadata"]["generation"]
     result = await place.do("rollback_deployment", service="web")
     assert (result.status, result.reason) == (Status.REFUSED, Reason.NOT_OFFERED), result.message
+    assert "known.rollback_to > 0" in result.message, "it says why"
     request = Request(
         operation="rollback_to_revision",
         parameters={"service": "web", "namespace": place.namespace, "revision": 1},
