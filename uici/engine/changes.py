@@ -43,6 +43,8 @@ from uici.model import (
 
 #: How often a call may find that its target was changed between the look and the act; then it fails as `conflict`.
 CONFLICTS = 3
+#: Seconds before the second try; twice that before the third.
+PAUSE = 0.3
 
 
 def steps_of(execution: Execution, command: Command, place: OpenEnvironment, inventory: Mapping[str, Any]) -> Steps:
@@ -183,6 +185,8 @@ async def _change(
             # Somebody changed it between the look and the act, and nothing was done: looked at and decided anew.
             conflicts = execution.conflicts[part, index, number] = execution.conflicts.get((part, index, number), 0) + 1
             if conflicts < CONFLICTS:
+                # An engine's own controllers follow up on a change within moments, and would make the next look stale too.
+                await core.sleep(PAUSE * conflicts)
                 _stop_if_cancelled(execution, part)
                 if part == "steps" and not execution.applied and not execution.undoing:
                     raise StaleError
