@@ -30,7 +30,7 @@ def test_the_cause_of_what_was_seen(name: str) -> None:
 
 def said(text: str) -> dict[str, Any]:
     """The Pod of ``noimage`` whose registry says something else."""
-    given = copy.deepcopy(CASES["noimage"]["given"])
+    given: dict[str, Any] = copy.deepcopy(CASES["noimage"]["given"])
     given["events"] = []
     given["pods"][0]["status"]["containerStatuses"][0]["state"]["waiting"]["message"] = text
     return given
