@@ -17,7 +17,7 @@ from uici_executors.kubernetes.rollouts import Object
 #: On the ReplicaSet or ControllerRevision of a rollout that UICI has verified.
 VERIFIED_AT = "uici/verified-at"
 NUMBER = "deployment.kubernetes.io/revision"
-_HASH = "pod-template-hash"
+_HASH, _REVISION = "pod-template-hash", "controller-revision-hash"
 #: A Pod that has been ready for less shows nothing yet: one that crashes is ready too, for a moment.
 PROVEN = timedelta(seconds=30)
 
@@ -105,6 +105,11 @@ def _seen(one: Object, workload: Object, pods: Sequence[Object], now: str, monit
         state = workload.get("status") or {}
         whole = state.get("currentRevision")
         return "available" if whole == metadata["name"] and whole != state.get("updateRevision") else "no"
+    if rollouts.kind_of(workload) == "DaemonSet":
+        # Nothing counts the Pods of its revisions; those that it still has elsewhere say how they are.
+        mark = (metadata.get("labels") or {}).get(_REVISION)
+        left = [pod for pod in pods if mark and (pod["metadata"].get("labels") or {}).get(_REVISION) == mark]
+        return "available" if left and all(_proven(pod, now) for pod in left) else "no"
     available, replicas = int(status.get("availableReplicas") or 0), int(status.get("replicas") or 0)
     hashed = (metadata.get("labels") or {}).get(_HASH)
     own = [pod for pod in pods if hashed and (pod["metadata"].get("labels") or {}).get(_HASH) == hashed]

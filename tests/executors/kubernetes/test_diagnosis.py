@@ -70,6 +70,17 @@ def test_a_node_that_is_gone_explains_its_pods() -> None:
     assert "crash_exit" in found["others"]
 
 
+def test_a_node_that_is_gone_is_known_by_what_its_pods_are_told() -> None:
+    given = copy.deepcopy(CASES["noready"]["given"])
+    pod = given["pods"][0]["metadata"]
+    about = {"kind": "Pod", "namespace": pod["namespace"], "name": pod["name"], "uid": pod["uid"]}
+    event = {"metadata": {"name": "e"}, "involvedObject": about, "type": "Warning", "lastTimestamp": NOW}
+    given["events"].append({**event, "reason": "NodeNotReady", "message": "Node is not ready"})
+    assert find(NOW, **given)["cause"] == "node_down"
+    about["uid"] = "of a former Pod of that name"
+    assert find(NOW, **given)["cause"] == "probe_failing"
+
+
 def test_what_lies_long_ago_explains_nothing() -> None:
     given = copy.deepcopy(CASES["oom"]["given"])
     pod = given["pods"][0]

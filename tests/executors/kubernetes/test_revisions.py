@@ -75,6 +75,36 @@ def test_what_counts_as_seen(sets: list[Any], pods: list[Any], series: list[str]
     assert template["metadata"]["labels"] == {"app": "web"}, "the mark of a ReplicaSet is none of a Deployment's"
 
 
+@pytest.mark.parametrize(
+    ("pods", "seen"),
+    [
+        ([("old", LONG_AGO, "True"), ("new", LONG_AGO, "False")], "available"),
+        ([("old", JUST_NOW, "True")], "no"),
+        ([("old", LONG_AGO, "True"), ("old", LONG_AGO, "False")], "no"),
+        ([], "no"),
+    ],
+)
+def test_a_daemonset_is_known_by_the_pods_that_it_has_left(pods: list[tuple[str, str, str]], seen: str) -> None:
+    mark = "controller-revision-hash"
+    revisions = [
+        {
+            "metadata": {"name": f"agent-{name}", "labels": {mark: name}, "ownerReferences": [{"uid": "u"}]},
+            "revision": number,
+            "data": {"spec": {"template": {"$patch": "replace", "spec": {"containers": []}}}},
+        }
+        for number, name in enumerate(("old", "new"), 1)
+    ]
+    seen_pods = []
+    for name, since, status in pods:
+        one = pod(1, since, status)
+        one["metadata"]["labels"] = {mark: name}
+        seen_pods.append(one)
+    workload = {"kind": "DaemonSet", "metadata": {"name": "agent", "uid": "u"}, "spec": {}}
+    found = look(workload, revisions, seen_pods, NOW)
+    assert found["revisions"][-1]["seen"] == seen
+    assert found["revisions"][-1]["template"] == {"spec": {"containers": []}}
+
+
 def test_other_owners_revisions_are_left_out() -> None:
     stranger = replica_set(3, verified=True)
     stranger["metadata"]["ownerReferences"][0]["uid"] = "another"
