@@ -14,16 +14,20 @@ from typing import Any
 
 import aiohttp
 
-from uici.executor import Done, Outcome, Rejected
+from uici.executor import Done, Outcome, Rejected, Unknown
 from uici.model import Call, Resource, Risk, UnreachableError
 from uici_executors.kubernetes import pinning, risks, sdk, words
-from uici_executors.kubernetes.connection import PAGE, AnswerError, Server, answer_of, failed, rejected
+from uici_executors.kubernetes.connection import NOT_ITSELF, PAGE, AnswerError, Server, answer_of, failed, rejected
 from uici_executors.kubernetes.resources import resource
 
 #: Under which managedFields show what UICI wrote.
 MANAGER = "uici"
 #: Bytes that are kept of a text answer (a log): the last ones.
 PRINTED = 1_000_000
+#: Objects above which making something of them takes milliseconds.
+MANY = 50
+#: Words that ask somebody, and wait.
+_ASKING = ("probe.", "prometheus.")
 #: Arguments that become a part of a path.
 _PARTS = frozenset({"name", "namespace", "plural", "group", "version"})
 
@@ -58,6 +62,9 @@ async def run(server: Server, call: Call) -> Outcome:
                 # A look is asked once more with the login as it is now; a change is sent once.
                 bound = getattr(_class(api)(await server.client()), f"{method}_without_preload_content")
                 answer = await ask(bound, arguments)
+        strange = None if observe or method.startswith("connect_") else _strange(call, answer)
+        if strange is not None:
+            return Unknown(message=f"{call.path}: {server.address} answered with {strange}; it may have been done")
         return Done(answer=answer, resources=await _resources(server, answer))
     except AnswerError as error:
         if error.status == 404 and api == "CustomObjectsApi":
@@ -71,6 +78,21 @@ async def run(server: Server, call: Call) -> Outcome:
         return failed(error, server, call.path, observe=observe, sent=sent)
 
 
+def _strange(call: Call, answer: Any) -> str | None:
+    """Why an answer does not show that the API server did what was asked; None: it does, or it is a log's text."""
+    method = sdk.find(call.path)
+    if isinstance(answer, str) and method is not None and method.verb in ("get", "list"):
+        return None
+    if not isinstance(answer, Mapping) or not answer.get("kind") or not answer.get("apiVersion"):
+        return f"what is no object of Kubernetes ({str(answer)[:200]!r}); {NOT_ITSELF}"
+    wanted = pinning.pinned_uid(call)
+    about = answer.get("details") if answer["kind"] == "Status" else answer.get("metadata")
+    found = (about or {}).get("uid")
+    if wanted and found != wanted and not (answer["kind"] == "Status" and found is None):
+        return f"an object that was not asked for (uid {found or 'not told'}, not {wanted}); {NOT_ITSELF}"
+    return None
+
+
 def _unserved(error: AnswerError, arguments: Mapping[str, Any]) -> AnswerError:
     """A path that leads nowhere says less than what is missing."""
     if error.reason == "NotFound" and "could not find the requested resource" not in error.said:
@@ -82,8 +104,11 @@ def _unserved(error: AnswerError, arguments: Mapping[str, Any]) -> AnswerError:
 
 async def _word(call: Call) -> Outcome:
     """One of the executor's own words; they only look, so what goes wrong left nothing behind."""
+    many = sum(len(one) for one in call.arguments.values() if isinstance(one, list)) > MANY
     try:
-        return Done(answer=await asyncio.to_thread(words.run, call.path, call.arguments))
+        if many or call.path.startswith(_ASKING):
+            return Done(answer=await asyncio.to_thread(words.run, call.path, call.arguments))
+        return Done(answer=words.run(call.path, call.arguments))  # sooner done than handed over
     except (TypeError, ValueError) as error:
         return Rejected(errors=(type(error).__name__,), message=f"{call.path}: {error}")
     except UnreachableError as error:
@@ -162,11 +187,17 @@ async def _sent(bound: Any, arguments: Mapping[str, Any]) -> Any:
     """JSON, or text where the server answers with text."""
     response: aiohttp.ClientResponse = await bound(**arguments)
     try:
-        if response.status < 400 and "json" not in response.headers.get("Content-Type", "json"):
+        kind = response.headers.get("Content-Type", "json")
+        if response.status < 300 and "json" not in kind and ("html" not in kind or _is_proxy(bound)):
             return (await _last(response)).decode("utf-8", "replace")
         return await answer_of(response)
     finally:
         response.release()
+
+
+def _is_proxy(bound: Any) -> bool:
+    """Whether what lies behind the API server answers, in whatever way."""
+    return str(bound.__name__).startswith("connect_")
 
 
 async def _last(response: aiohttp.ClientResponse) -> bytes:
