@@ -175,7 +175,7 @@ async def _change(
                 {**_shown(pinned, part), "preview": preview.text if preview is not None else None},
             )
             return None
-        intent, outcome = await _act(core, execution, steps, part, index, number, pinned, redo=False)
+        intent, deadline, outcome = await _act(core, execution, steps, part, index, number, pinned, redo=False)
         if isinstance(outcome, Rejected) and retried(step, outcome) and core.clock() < retry_until:
             await core.sleep(step.every)
             _stop_if_cancelled(execution, part)
@@ -197,7 +197,8 @@ async def _change(
                 intent,
                 pinned.call,
                 None,
-                core.clock(),
+                # No answer is not the call's end: a gateway gives up while the engine still works on it.
+                deadline,
                 steps.place.engine,
                 core.redact(execution, pinned.call.to_json()) != pinned.call.to_json(),
             )
@@ -235,9 +236,10 @@ async def _act(
     pinned: Pinned,
     *,
     redo: bool,
-) -> tuple[int, Outcome]:
-    """Intent, call, outcome. Gives the intent's seq and the outcome; both are durable."""
+) -> tuple[int, float, Outcome]:
+    """Intent, call, outcome. Gives the intent's seq and deadline, and the outcome; all are durable."""
     call, engine = pinned.call, steps.place.engine
+    deadline = core.clock() + call.timeout
     entries: list[Entry] = []
     if execution.has_before and not execution.before_journaled:
         entries.append(core.entry(execution, "before", {"answer": execution.before}))
@@ -248,7 +250,7 @@ async def _act(
         "item": number,
         "part": part,
         "touches": [touch.to_json() for touch in pinned.touches],
-        "deadline": core.clock() + call.timeout,
+        "deadline": deadline,
         "engine": engine,
         "key": execution.target.key if execution.target else f"{engine}|",
         "environment": steps.place.name,
@@ -285,7 +287,7 @@ async def _act(
     core.calls.add(running)
     running.add_done_callback(core.calls.discard)
     # Cancelled: the call is over when its thread or connection is; until then nothing is let go.
-    return seq, await uninterrupted(running)
+    return seq, deadline, await uninterrupted(running)
 
 
 async def _run_and_record(core: Core, execution: Execution, steps: Steps, intent: int, call: Call) -> Outcome:
@@ -396,7 +398,7 @@ async def _settle(
             )
         again = dataclasses.replace(doubt.call, timeout=max(1.0, min(doubt.call.timeout, _time_left(core, execution))))
         pinned = await admit(core, execution, steps.place, again, step.touches)
-        _, outcome = await _act(
+        _, _, outcome = await _act(
             core, execution, steps, part, index, number, dataclasses.replace(pinned, call=again), redo=True
         )
         if not isinstance(outcome, Unknown):
