@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 
 from tests import engines
 
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
 
 #: Tests of these share one engine that is dear to start, and so one worker.
 _ONE_WORKER = ("kubernetes",)
+
+
+# How long an example takes says how busy the machine is, and no test asserts a time.
+settings.register_profile("uici", deadline=None)
+settings.load_profile("uici")
 
 
 def pytest_configure(config: pytest.Config) -> None:

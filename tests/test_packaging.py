@@ -104,7 +104,7 @@ def test_an_installed_wheel_imports_and_finds_its_executors_away_from_the_checko
     program = "import uici, uici.executor; print(uici.__file__, *uici.executor.names())"
     where, *executors = _run(elsewhere / "python", "-c", program, cwd=elsewhere).stdout.split()
     assert Path(where).is_relative_to(elsewhere.parent)
-    assert executors == ["docker", "supervisor"]
+    assert executors == ["docker", "kubernetes", "supervisor"]
 
 
 def test_an_installed_wheel_starts_and_checks_a_catalog_away_from_the_checkout(elsewhere: Path, tmp_path: Path) -> None:
