@@ -94,7 +94,8 @@ def test_a_wheel_has_every_module_catalog_and_schema_of_the_checkout(wheel: Path
         f"{package}/{path.relative_to(CHECKOUT / folder)}"
         for package, folder in PACKAGES.items()
         for path in (CHECKOUT / folder).rglob("*")
-        if path.suffix in (".py", ".yml", ".json", ".typed") or (path.suffix == ".md" and folder == "executors")
+        if path.suffix in (".py", ".yml", ".yaml", ".tpl", ".txt", ".json", ".typed")
+        or (path.suffix == ".md" and folder == "executors")
     }
     assert "uici/py.typed" in wanted
     assert wanted - set(_inside(wheel)) == set()
