@@ -17,7 +17,8 @@ import aiohttp
 from uici.executor import Done, Outcome, Rejected, Unknown
 from uici.model import Call, Resource, Risk, UnreachableError
 from uici_executors.kubernetes import pinning, risks, sdk, words
-from uici_executors.kubernetes.connection import NOT_ITSELF, PAGE, AnswerError, Server, answer_of, failed, rejected
+from uici_executors.kubernetes.connection import NOT_ITSELF, PAGE, AnswerError, Server, answer_of
+from uici_executors.kubernetes.outcomes import failed, rejected
 from uici_executors.kubernetes.resources import resource
 
 #: Under which managedFields show what UICI wrote.

@@ -1,7 +1,7 @@
 """The wire to one API server: the official client's asynchronous flavour, asked for raw JSON, with every wait bounded.
 
-Nothing here repeats a request: the client's own retries are off. What an answer proves is said in ``outcome``; what was
-sent and not answered is never called undone. Nothing here decides what may be sent.
+Nothing here repeats a request: the client's own retries are off; none is sent on to where an answer points. What an answer
+proves is said in ``outcomes``. Nothing here decides what may be sent.
 """
 
 from __future__ import annotations
@@ -9,15 +9,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import ssl
+import urllib.parse
+import urllib.request
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import aiohttp
 
-from uici.executor import Outcome, Rejected, Unknown, without_login
-from uici.model import ConfigurationError, DeniedError, UnreachableError
-from uici_executors.kubernetes.login import in_cluster, kubeconfigs
+from uici.executor import without_login
+from uici.model import DeniedError, UnreachableError
+from uici_executors.kubernetes.access import Access
 
 Object = Mapping[str, Any]
 
@@ -25,12 +26,13 @@ Object = Mapping[str, Any]
 LOOK, CONNECT = 20.0, 5.0
 #: Objects a page.
 PAGE = 500
+#: The engine's id is the uid of this.
+ENGINE = "/api/v1/namespaces/kube-system"
+#: Of an answer that an API server does not give.
+NOT_ITSELF = "something between UICI and the API server answers (a login page, a proxy): see where the login leads"
 #: Bytes of an answer that are read at the most.
 MOST = 256 * 1024 * 1024
 
-_REASONS = {401: "permission", 403: "permission", 404: "unknown_target", 409: "conflict"}
-#: 4xx answers by what stands between UICI and a server that gave up waiting: they prove nothing.
-_NOT_THE_SERVERS = frozenset({408, 499})
 _ERRORS = {
     400: "BadRequestException",
     401: "UnauthorizedException",
@@ -58,50 +60,63 @@ class AnswerError(Exception):
 
 
 class Server:
-    """One API server with one login. ``settings``: of the environment, secrets filled in."""
+    """One API server with one login. ``settings``: of the environment, secrets filled in. ``access``: of the other one that
+    is opened for the same environment; both lead to one cluster."""
 
-    def __init__(self, settings: Mapping[str, Any]) -> None:
+    def __init__(self, settings: Mapping[str, Any], access: Access | None = None) -> None:
         self._settings = settings
+        self.access = access or Access(settings)
         self._client: Any = None
         self._making = asyncio.Lock()
         self._old: list[Any] = []
-        self._engine = ""
-        self.address = "the API server"
+
+    @property
+    def address(self) -> str:
+        return self.access.address or "the API server"
 
     async def client(self) -> Any:
         """The client's ApiClient, made when first asked for: importing it takes half a second. Raises ConfigurationError,
-        UnreachableError."""
+        UnreachableError, AnswerError (401, 403)."""
         async with self._making:
             if self._client is None:
                 self._client = await self._make()
         return self._client
 
     async def _make(self) -> Any:
-        aio = await asyncio.to_thread(_imported)
-        configuration = aio.client.Configuration()
-        try:
-            if self._settings.get("kubeconfig") or self._settings.get("context") or not in_cluster():
-                looked = kubeconfigs(self._settings.get("kubeconfig") or "")
-                if not any(one.is_file() for one in looked):
-                    # The client takes a file that is not there for an empty one.
-                    raise OSError(f"there is no kubeconfig at {', '.join(map(str, looked))}")
-                await aio.config.load_kube_config(
-                    config_file=self._settings.get("kubeconfig"),
-                    context=self._settings.get("context"),
-                    client_configuration=configuration,
-                    persist_config=False,
-                )
-            else:
-                aio.config.load_incluster_config(client_configuration=configuration)
-        except (aio.config.ConfigException, OSError, ValueError) as error:
-            where = self._settings.get("kubeconfig") or "$KUBECONFIG or ~/.kube/config"
-            raise ConfigurationError(
-                f"no login to Kubernetes: {error}; see {where} and `settings` of the environment"
-            ) from error
+        configuration = await self.access.configuration()
         configuration.retries = False
         configuration.connection_pool_maxsize = int(self._settings.get("connections", 64))
-        self.address = without_login(str(configuration.host))
-        return aio.client.ApiClient(configuration)
+        configuration.trace_configs = [_straight()]
+        # Read once here: for each request aiohttp would look for it, and for a ~/.netrc, in two other threads.
+        configuration.proxy = configuration.proxy or _proxy(str(configuration.host))
+        configuration.client_session_kwargs = {"trust_env": False}
+        from kubernetes.aio.client import ApiClient
+
+        client: Any = ApiClient(configuration)
+        try:
+            if self.access.engine:
+                await self._is_the_same(client)
+        except BaseException:
+            await client.close()
+            raise
+        return client
+
+    async def _is_the_same(self, client: Any) -> None:
+        """A renewed login leads to the cluster that is known. Raises UnreachableError, AnswerError (401, 403)."""
+        try:
+            async with asyncio.timeout(LOOK):
+                found = _uid(await _asked(client, "GET", ENGINE, LOOK))
+        except AnswerError as error:
+            if error.status in (401, 403):
+                raise
+            raise _unread(ENGINE, self.address, error) from error
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise UnreachableError(self.unreachable(error)) from error
+        if found != self.access.engine:
+            raise UnreachableError(
+                f"the cluster at {self.address} is another now (kube-system is {found or 'not told'}, and was "
+                f"{self.access.engine}): see where {self.access.where} leads; start UICI anew if it is meant"
+            )
 
     async def renew(self, refused: Any) -> None:
         """The login is read anew for the next request: the server knows that of this client no more. What is under way ends
@@ -120,20 +135,27 @@ class Server:
         self._client = None
 
     async def engine(self) -> str:
-        """The uid of ``kube-system``. Raises UnreachableError."""
-        if not self._engine:
-            found = await self.get("/api/v1/namespaces/kube-system")
-            if found is None:
-                raise UnreachableError(f"{self.address} has no namespace kube-system, so it cannot be told which it is")
-            self._engine = str(found["metadata"]["uid"])
-        return self._engine
+        """The uid of ``kube-system``, as it was first told. Raises UnreachableError."""
+        return self.access.engine or await self.engine_now()
+
+    async def engine_now(self) -> str:
+        """The same, asked of the server now. Where it is another, nothing more is sent until it is the first one again.
+        Raises UnreachableError."""
+        client = self._client
+        found = _uid(await self.get(ENGINE) or {})
+        if not found:
+            raise UnreachableError(f"{self.address} has no namespace kube-system, so it cannot be told which it is")
+        if found != (self.access.engine or found):
+            await self.renew(client or self._client)  # whoever comes next is asked for the first one again
+        self.access.engine = self.access.engine or found
+        return found
 
     async def get(self, path: str, **query: str | int) -> dict[str, Any] | None:
         """One object or one page; None where there is none. Raises UnreachableError, with the server's own reason."""
         try:
             return await self.ask("GET", path, query=query)
         except AnswerError as error:
-            if error.status == 404:
+            if error.status == 404 and not (_always(path) and error.reason != "NotFound"):
                 return None
             raise _unread(path, self.address, error) from error
 
@@ -151,7 +173,7 @@ class Server:
                 try:
                     page = await self.ask("GET", path, query={"limit": PAGE, **query, **following}, accept=accept)
                 except AnswerError as error:
-                    if error.status == 404:
+                    if error.status == 404 and not _always(path):
                         return []  # a kind that this cluster does not serve
                     if error.status == 410 and more:
                         break
@@ -180,28 +202,17 @@ class Server:
         """One request of ours and its JSON answer; it only looks, so a login that is refused is read anew and tried once
         more. Raises AnswerError, UnreachableError."""
 
-        async def once(client: Any) -> dict[str, Any]:
-            sent = await client.param_serialize(
-                method=method,
-                resource_path=path,
-                query_params=[(name, str(value)) for name, value in (query or {}).items()],
-                header_params={"Accept": accept, "Content-Type": content_type},
-                body=body,
-                auth_settings=["BearerToken"],
-            )
-            response = await client.call_api(*sent, _preload_content=False, _request_timeout=limits(seconds))
-            return await answer_of(response.response)
-
-        client = await self.client()
+        asked = {"query": query, "body": body, "content_type": content_type, "accept": accept}
         try:
             async with asyncio.timeout(seconds):
+                client = await self.client()
                 try:
-                    return await once(client)
+                    return await _asked(client, method, path, seconds, **asked)
                 except AnswerError as error:
                     if error.status != 401:
                         raise
                 await self.renew(client)
-                return await once(await self.client())
+                return await _asked(await self.client(), method, path, seconds, **asked)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise UnreachableError(self.unreachable(error)) from error
 
@@ -211,9 +222,9 @@ class Server:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """An answer that goes on (a watch, a log), open as long as the block. ``silence``: seconds without a byte after
         which it ends with TimeoutError; of a quiet log not even the headers come. Raises AnswerError, UnreachableError."""
-        client = await self.client()
         try:
             async with asyncio.timeout(silence):
+                client = await self.client()
                 sent = await client.param_serialize(
                     method="GET",
                     resource_path=path,
@@ -224,7 +235,7 @@ class Server:
                 going_on = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT, sock_read=silence)
                 found = await client.call_api(*sent, _preload_content=False, _request_timeout=going_on)
                 response: aiohttp.ClientResponse = found.response
-                if response.status >= 400:
+                if response.status >= 300:
                     if response.status == 401:
                         await self.renew(client)
                     raise refusal(response.status, await _read(response))
@@ -249,18 +260,69 @@ def limits(seconds: float) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(total=seconds, sock_connect=min(CONNECT, seconds))
 
 
-def _imported() -> Any:
-    from kubernetes import aio
+async def _asked(
+    client: Any,
+    method: str,
+    path: str,
+    seconds: float,
+    *,
+    query: Mapping[str, str | int] | None = None,
+    body: Any = None,
+    content_type: str = "application/json",
+    accept: str = "application/json",
+) -> dict[str, Any]:
+    sent = await client.param_serialize(
+        method=method,
+        resource_path=path,
+        query_params=[(name, str(value)) for name, value in (query or {}).items()],
+        header_params={"Accept": accept, "Content-Type": content_type},
+        body=body,
+        auth_settings=["BearerToken"],
+    )
+    response = await client.call_api(*sent, _preload_content=False, _request_timeout=limits(seconds))
+    return await answer_of(response.response)
 
-    return aio
+
+def _straight() -> aiohttp.TraceConfig:
+    """No request is sent on to another address: a POST would become a GET there, and a login would go to whoever asks."""
+
+    async def sent_on(_: Any, __: Any, on: aiohttp.TraceRequestRedirectParams) -> None:
+        to = without_login(on.response.headers.get("Location", "?"))[:200]
+        on.response.close()
+        raise AnswerError(on.response.status, "", f"it sends on to {to}; {NOT_ITSELF}")
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_redirect.append(sent_on)
+    return trace
+
+
+def _uid(one: Mapping[str, Any]) -> str:
+    return str((one.get("metadata") or {}).get("uid") or "")
+
+
+def _always(path: str) -> bool:
+    """Whether every API server serves this: where it is not there, something else answers."""
+    return path.startswith(("/api/v1/", "/apis/apps/v1/", "/apis/batch/v1/"))
+
+
+def _proxy(address: str) -> str | None:
+    """That the environment names for this address."""
+    parts = urllib.parse.urlsplit(address)
+    if urllib.request.proxy_bypass(parts.hostname or ""):
+        return None
+    return urllib.request.getproxies().get(parts.scheme)
 
 
 async def answer_of(response: aiohttp.ClientResponse) -> dict[str, Any]:
-    """The JSON of an answer. Raises AnswerError for what is no success, ValueError for what is no JSON."""
+    """The JSON of an answer. Raises AnswerError for what is no success or no JSON."""
     body = await _read(response)
-    if response.status >= 400:
+    if response.status >= 300:
         raise refusal(response.status, body)
-    found = json.loads(body) if body else {}
+    try:
+        found = json.loads(body) if body else {}
+    except ValueError as error:
+        shown = body[:200].decode("utf-8", "replace")
+        raise AnswerError(response.status, "", f"what is no JSON ({shown!r}); {NOT_ITSELF}") from error
     return found if isinstance(found, dict) else {"items": found}
 
 
@@ -288,48 +350,15 @@ def refusal(status: int, body: bytes) -> AnswerError:
 
 def _unread(path: str, address: str, error: AnswerError) -> UnreachableError:
     kind = DeniedError if error.status in (401, 403) else UnreachableError
-    return kind(f"GET {path} at {address}: {error}{_cure(error)}")
+    return kind(f"GET {path} at {address}: {error}{cure(error)}")
 
 
-def _cure(error: AnswerError) -> str:
+def cure(error: AnswerError) -> str:
     if error.status == 401:
         return "; the login has expired or is not known there: renew it"
     if error.status == 403:
         return "; give this login that right (`uici rbac` prints what is needed)"
     return ""
-
-
-def rejected(error: AnswerError, path: str, *, observe: bool) -> Outcome:
-    """What an answer that is no success proves: a 4xx of the server's, that nothing was done."""
-    if observe or (400 <= error.status < 500 and error.status not in _NOT_THE_SERVERS):
-        return Rejected(
-            errors=error.names,
-            message=f"{error}{_cure(error)}",
-            reason=_REASONS.get(error.status, "executor"),
-            # What exists already would exist the next time too.
-            stale=not observe and error.status == 409 and error.reason == "Conflict",
-        )
-    return Unknown(message=f"{path}: {error}; it may have been done")
-
-
-def failed(error: Exception, server: Server, path: str, *, observe: bool, sent: bool) -> Outcome:
-    """Of an exception: where nothing was sent, nothing was done."""
-    if isinstance(error, UnreachableError | TimeoutError | aiohttp.ClientError | OSError | ssl.SSLError):
-        # A connection that did not come about carried nothing.
-        refused = isinstance(error, aiohttp.ClientConnectorError) or not sent
-        if observe or refused:
-            message = str(error) if isinstance(error, UnreachableError) else server.unreachable(error)
-            return Rejected(errors=_names(error), message=message, reason="unreachable")
-        return Unknown(
-            message=f"no answer to {path} from {server.address}: {error or type(error).__name__}; it may have been done"
-        )
-    if observe or not sent:
-        return Rejected(errors=_names(error), message=f"{path}: {error}")
-    return Unknown(message=f"{path} failed with {type(error).__name__}: {error}; it may have been done")
-
-
-def _names(error: Exception) -> tuple[str, ...]:
-    return tuple(one.__name__ for one in type(error).__mro__ if issubclass(one, Exception) and one is not Exception)
 
 
 async def lines_of(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:

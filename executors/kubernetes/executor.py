@@ -90,7 +90,7 @@ class KubernetesExecutor:
 
         self._environment = environment
         self._opened = Server(environment.settings)
-        self._follower = Server({**environment.settings, "connections": FOLLOWED})
+        self._follower = Server({**environment.settings, "connections": FOLLOWED}, self._opened.access)
 
     async def close(self) -> None:
         for server in (self._opened, self._follower):
@@ -112,8 +112,8 @@ class KubernetesExecutor:
         return self._follower
 
     async def engine_id(self) -> str:
-        """The uid of ``kube-system``."""
-        return await self._server.engine()
+        """The uid of ``kube-system``, asked for now: what was told once may be another cluster's by now."""
+        return await self._server.engine_now()
 
     async def locate(self, target: Target) -> list[Resource]:
         """By exact name or uid: a service is a Deployment, StatefulSet or DaemonSet; a Pod is located through its owners."""

@@ -66,6 +66,21 @@ def tested(outcome: Outcome, call: Call, error: AnswerError) -> Outcome:
     return replace(outcome, reason="conflict", stale=True, message=message)
 
 
+def pinned_uid(call: Call) -> str:
+    """Of what the call was pinned to; empty: of nothing."""
+    body = call.arguments.get("body")
+    if isinstance(body, list):
+        said = [one.get("value") for one in body if isinstance(one, Mapping) and one.get("path") == "/metadata/uid"]
+        return str(said[-1]) if said else ""
+    if not isinstance(body, Mapping):
+        return ""
+    options = body.get("deleteOptions") or body
+    for part in (options.get("preconditions"), body.get("metadata")):
+        if isinstance(part, Mapping) and part.get("uid"):
+            return str(part["uid"])
+    return ""
+
+
 def delete_options(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a deletion, wherever they were given."""
     given = arguments.get("body")

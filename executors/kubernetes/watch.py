@@ -83,7 +83,7 @@ async def objects(
         except AnswerError as error:
             if error.status == 410:
                 version = ""
-            elif error.status < 500 and error.status not in (401, 429):
+            elif 400 <= error.status < 500 and error.status not in (401, 429):
                 raise UnreachableError(f"watching {path} at {server.address}: {error}") from error
             await pause()
         except (UnreachableError, TimeoutError, aiohttp.ClientError, OSError, ValueError):
@@ -142,7 +142,7 @@ async def changes(server: Server, resources: Sequence[Resource]) -> AsyncIterato
             places = await _places(server, resources[:RESOURCES])
             break
         except UnreachableError as error:
-            if isinstance(error.__cause__, AnswerError) and error.__cause__.status < 500:
+            if isinstance(error.__cause__, AnswerError) and 400 <= error.__cause__.status < 500:
                 raise
             await pause()
     if not places:
