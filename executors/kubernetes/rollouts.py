@@ -20,6 +20,8 @@ Object = Mapping[str, Any]
 #: Marks of UICI's own on what it changes.
 CHANGED_AT, CHANGED_BY, BEFORE_STOP = "uici/changed-at", "uici/changed-by", "uici/replicas-before-stop"
 RESTARTED_AT, DEFAULT_CONTAINER = "kubectl.kubernetes.io/restartedAt", "kubectl.kubernetes.io/default-container"
+#: Who writes what a rollout has come to.
+_CONTROLLER = "kube-controller-manager"
 NEVER = "0001-01-01T00:00:00.000000000Z"
 #: Why a container waits, where waiting alone will not help.
 FAILING = frozenset(
@@ -135,7 +137,8 @@ def _stuck(one: Object) -> bool:
     changed = [
         entry["time"]
         for entry in one["metadata"].get("managedFields") or ()
-        if "time" in entry and not entry.get("subresource") and "f:spec" in (entry.get("fieldsV1") or {})
+        # A field that was taken away is in nobody's list, so what else was written with it counts.
+        if "time" in entry and not entry.get("subresource") and entry.get("manager") != _CONTROLLER
     ]
     told = moment_of(progress.get("lastUpdateTime"))
     last = max((moment[0] for moment in map(moment_of, changed) if moment), default=None)

@@ -31,7 +31,15 @@ def workload(case: dict[str, Any]) -> dict[str, Any]:
             "generation": generation,
             "creationTimestamp": "2026-11-25T10:00:00Z",
             "annotations": case.get("annotations", {}),
-            "managedFields": [entry],
+            "managedFields": [
+                entry,
+                *(
+                    {"manager": "uici", "time": at, "fieldsV1": {"f:metadata": {}}}
+                    for at in filter(None, [case.get("marked")])
+                ),
+                {"manager": "kube-controller-manager", "time": "2026-11-25T13:00:00Z", "fieldsV1": {"f:metadata": {}}},
+                {"manager": "kubelet", "time": "2026-11-25T13:00:00Z", "subresource": "status"},
+            ],
         },
         "spec": spec,
         "status": {"observedGeneration": generation, **case.get("status", {})},
