@@ -45,7 +45,7 @@ async def test_what_is_still_under_way_is_not_said_not_to_have_happened(
             async def later() -> None:
                 await run(self, call)
 
-            after(rehearsal, 12, later)
+            after(rehearsal, 1.5, later)
             return Unknown(message="504 gateway timeout")
 
         monkeypatch.setattr(RehearsalExecutor, "run", given_up)
@@ -62,3 +62,49 @@ async def test_what_did_not_happen_is_only_known_after_its_deadline(folder: Path
         (settled,) = await rehearsal.entries("settled")
         assert settled.data["verdict"] == "not_happened"
         assert settled.at >= intent.data["deadline"]
+
+
+#: the call that does not come to its end, what becomes of it, what the change is; what of it is taken back where nobody
+#: else acts, and what becomes of the undo where somebody gives it another image
+TAKEN_BACK: dict[str, tuple[str, str, str, list[str], str | None]] = {
+    "the first of two, in doubt": ("services.create", "unknown_before", "deploy_service", ["web: 1"], "moved_on"),
+    "the second of two, refused": ("Service.set", "rejected", "deploy_service", ["web: 1"], "moved_on"),
+    "the last of two, in doubt": ("Service.set", "unknown_before", "deploy_service", ["web: 1"], "moved_on"),
+    "the only one, in doubt": ("Service.set", "unknown_before", "swap_image", [], None),
+}
+
+
+@pytest.mark.parametrize("name", TAKEN_BACK)
+async def test_what_came_to_no_end_is_taken_back_where_there_is_something_to_take_back(name: str, folder: Path) -> None:
+    call, then, operation, written, _ = TAKEN_BACK[name]
+    write_world(folder / "world.json", script=[{"call": call, "then": then}])
+    async with rehearsing(folder) as rehearsal:
+        result = await rehearsal.run(operation, service="web", image="2")
+        assert (result.undo or {}).get("status") == ("done" if written else None), result.message
+        sets = [one for one in rehearsal.world["effects"] if one["call"] == "Service.set"]
+        assert [f"{one['on']}: {one['value']}" for one in sets] == written
+        assert rehearsal.world["services"]["web"]["image"] == "1"
+
+
+@pytest.mark.parametrize("name", TAKEN_BACK)
+async def test_what_came_to_no_end_is_not_put_back_over_somebody_elses_change(
+    name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call, then, operation, _, reason = TAKEN_BACK[name]
+    run = RehearsalExecutor.run
+    write_world(folder / "world.json", script=[{"call": call, "then": then}])
+    async with rehearsing(folder) as rehearsal:
+
+        async def meanwhile(self: RehearsalExecutor, one: Call) -> Outcome:
+            outcome = await run(self, one)
+            if one.path == call:
+                world = rehearsal.world
+                world["services"]["web"]["image"] = "3"
+                rehearsal.change_world(**world)
+            return outcome
+
+        monkeypatch.setattr(RehearsalExecutor, "run", meanwhile)
+        result = await rehearsal.run(operation, service="web", image="2")
+        assert not result.ok
+        assert (result.undo or {}).get("reason") == reason, result.message
+        assert rehearsal.world["services"]["web"]["image"] == "3"

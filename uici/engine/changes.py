@@ -19,6 +19,7 @@ from uici.engine.asking import ask, observe_step
 from uici.engine.core import Core
 from uici.engine.environments import OpenEnvironment, bounded
 from uici.engine.execution import Execution, Recorded, plain, size_of
+from uici.engine.left import remember_half
 from uici.engine.redact import holds_hidden
 from uici.engine.roots import command_roots
 from uici.engine.settle import Settled, settle
@@ -102,11 +103,14 @@ async def _step(core: Core, execution: Execution, steps: Steps, part: str, index
             continue
         if step.each is not None:
             execution.items[part, index] = items
+        known = begun is not None and begun.done is not None
         try:
             done = await _change(core, execution, steps, part, index, number, step, item, draft)
             steps.answer(step, draft, done)
             answers.append(done.answer if done else None)
             execution.applied += 0 if execution.dry_run else 1
+            if part in ("steps", "cancel") and not known:
+                await remember_half(core, execution, steps)
         except EndedError as ended:
             if not step.continue_ or ended.status is not Status.FAILED:
                 raise
@@ -390,7 +394,8 @@ async def _settle(
     if verdict is Settled.HAPPENED:
         return None
     if verdict is Settled.NOT_HAPPENED:
-        execution.begun = True
+        # Of the very last call, what shows that the whole is not there shows it of that call: there is nothing to revert.
+        execution.begun = execution.begun or not _last(execution, steps, part, index, number)
         if operation is None or not operation.idempotent or doubt.redacted:
             raise failed(
                 Reason.EXECUTOR,
@@ -405,6 +410,19 @@ async def _settle(
             return _done(step, again, outcome)
         why, cause = f"done again, and again nobody can tell: {outcome.message}", ""
     raise in_doubt(f"{doubt.call.path}: {why}; look at {_name(execution.target)} and `uici reopen` its target{cause}")
+
+
+def _last(execution: Execution, steps: Steps, part: str, index: int, number: int) -> bool:
+    """Whether no other changing call of the translation was to come after this one; False where that cannot be told."""
+    if execution.command is None or part != "steps" or number + 1 < len(execution.items.get((part, index), ())):
+        return False
+    for step in execution.command.translation.steps[index + 1 :]:
+        try:
+            if steps.wanted(step) and not steps.observes(step):
+                return False
+        except ExpressionError:
+            return False
+    return True
 
 
 def _name(target: Resource | None) -> str:

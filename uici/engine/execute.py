@@ -21,9 +21,10 @@ from uici.engine.core import Core
 from uici.engine.environments import OpenEnvironment
 from uici.engine.execution import Execution, size_of
 from uici.engine.frozen import copies_of
+from uici.engine.left import remember
 from uici.engine.roots import command_roots
 from uici.engine.steps import Steps
-from uici.engine.undo import closing, remember, undo
+from uici.engine.undo import closing, undo
 from uici.engine.uninterrupted import uninterrupted
 from uici.engine.validate import FRESH, environment_of, operation_of, parameters_of, target_of, translation_of
 from uici.engine.verdict import EndedError, StaleError, failed, refused

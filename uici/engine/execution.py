@@ -90,7 +90,8 @@ class Execution:
 
     ``intents``: how many were journaled; above 0 the world may have been changed; ``applied``: how many calls certainly
     changed it. ``offered``, ``skipped``, ``empty``: changing steps let in by ``when``, left out by ``unless``, or with
-    nothing to repeat over. ``left`` and ``left_target``: how the change left its target. ``taking``: healthy replicas that
+    nothing to repeat over. ``left`` and ``left_target``: how the change left its target,
+    seen after the call of number ``left_after``. ``taking``: healthy replicas that
     it takes of each owner. ``cancelled``: set by whoever cancels it. ``failures``: of an ``each`` that goes on after them.
     ``begun``: a call of it was in doubt and the effect of the whole is not there, which says nothing of that call alone.
     ``touched``: keys of what the last change touched. ``items``: what each ``each`` repeats over; ``told``: recorded
@@ -132,6 +133,7 @@ class Execution:
     applied: int = 0
     begun: bool = False
     left: Any = None
+    left_after: int | None = None
     left_target: Resource | None = None
     left_unknown: bool = False
     taking: dict[str, int] = field(default_factory=dict)

@@ -87,6 +87,11 @@ class Steps:
         if step.as_ is not None:
             self.roots[step.as_] = items if items is not None else (outcome.answer if outcome else None)
 
+    def observes(self, step: Step) -> bool:
+        """Whether its path alone tells that it only observes; of ``item.restart`` it does not."""
+        known = self.place.executor.check(StepToCheck(path=step.call, arguments={}, dialect=self.dialect))
+        return known.risk is Risk.OBSERVE
+
     def _type(self, call: Call) -> str:
         checked = self.place.executor.check(StepToCheck(path=call.path, arguments={}, dialect=self.dialect))
         kind = checked.answer or ""

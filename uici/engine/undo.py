@@ -6,49 +6,29 @@ guarded like everything else, but stopped by no brake and never undone itself.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from uici.catalog.expressions import render
-from uici.engine.asking import ask, with_namespace
+from uici.engine.asking import with_namespace
 from uici.engine.changes import run_part
 from uici.engine.core import Core
 from uici.engine.execution import Execution, undo_id
+from uici.engine.left import moved_on
 from uici.engine.steps import Steps
 from uici.engine.validate import operation_of, target_of
 from uici.engine.verdict import EndedError
 from uici.journal import Entry
 from uici.model import Command, ExpressionError, Reason, Request, Result, Status, UnreachableError, Verification
 
-#: The fields of ``before`` that an undo writes back: only they show that somebody else has acted since. Others (a
-#: state, a count of restarts, the memory in use) change by themselves on a service that is ill.
-_WRITTEN_BACK = re.compile(r"\bbefore\.([A-Za-z_][A-Za-z0-9_]*)")
-
 Walk = Callable[[Core, Execution], Awaitable[Result]]
-
-
-async def remember(core: Core, execution: Execution, command: Command, steps: Steps) -> None:
-    """How the change left its target, for whoever undoes it later."""
-    if not (command.translation.revert or command.operation.undo) or execution.place is None:
-        return
-    try:
-        execution.left_target = await target_of(
-            execution.place, command.operation, command.parameters, listed=steps.roots["inventory"]
-        )
-        if command.operation.before is not None:
-            before = command.operation.before
-            execution.left = await ask(core, execution, before.operation, before.parameters, steps.roots)
-    except (EndedError, ExpressionError, UnreachableError) as error:
-        execution.left_unknown = True
-        execution.note("undo", "left", "no_answer", {"message": str(error)})
 
 
 async def undo(core: Core, execution: Execution, command: Command, steps: Steps, walk: Walk) -> dict[str, Any] | None:
     """What came of it (``status``, ``reason``, ``request``, ``message``); None where nothing undoes this operation."""
     if not (command.translation.revert or command.operation.undo):
         return None
-    moved = await _moved_on(core, execution, command, steps)
+    moved = await moved_on(core, execution, command, steps)
     if moved is not None:
         outcome: dict[str, Any] = {
             "status": "refused",
@@ -75,36 +55,6 @@ def closing(core: Core, execution: Execution, why: str) -> list[Entry]:
         core.entry(execution, "closed", {"key": key, "reason": Reason.CLOSED.value, "message": why})
         for key in sorted(keys)
     ]
-
-
-async def _moved_on(core: Core, execution: Execution, command: Command, steps: Steps) -> str | None:
-    if execution.left_unknown:
-        return "how the change left it could not be told, so nobody knows whether somebody else has changed it since"
-    if execution.left_target is None or execution.place is None:
-        return None
-    try:
-        now_target = await target_of(
-            execution.place, command.operation, command.parameters, listed=steps.roots["inventory"]
-        )
-        if now_target is not None and now_target != execution.left_target:
-            return (
-                f"{execution.left_target.name} is another one now ({now_target.id[:12]}): somebody else has changed it"
-            )
-        if command.operation.before is None or not isinstance(execution.left, dict):
-            return None
-        before = command.operation.before
-        now = await ask(core, execution, before.operation, before.parameters, steps.roots)
-    except (EndedError, ExpressionError, UnreachableError) as error:
-        return f"whether it is still as it was left cannot be told: {error}"
-    if not isinstance(now, dict):
-        return f"{before.operation} does not tell any more how it is"
-    undoes = command.operation.undo.parameters if command.operation.undo else {}
-    reverts = [dict(step.arguments) for step in command.translation.revert]
-    for field in _WRITTEN_BACK.findall(repr((undoes, reverts))):
-        left = execution.left.get(field)
-        if now.get(field) != left:
-            return f"{field} was left as {left!r} and is {now.get(field)!r} now: somebody else has changed it"
-    return None
 
 
 async def _revert(core: Core, execution: Execution, command: Command, steps: Steps) -> dict[str, Any]:
