@@ -6,7 +6,9 @@ of the cluster's own answers (``readOnly``, or not known at all) is at its lowes
 
 - Reads observe, logs too. Secrets, tokens, files, whatever runs inside (exec, attach, proxy …): ``destroy``.
 - What makes or alters is ``change``; objects that reach far (RBAC, webhooks, policies) are a matter of what they touch.
-- Deleting, evicting, ``deletecollection``; scaling to zero by any field; suspending a Job, which kills what runs;
+- Deleting, evicting, ``deletecollection``; scaling to zero by any field (a Scale that names no replicas asks for none);
+  suspending a Job, which kills what runs; a Pod's own deadline; an owner, with whom the collector may delete it;
+  a StatefulSet's policy that deletes its claims, and (``risk_of``) scaling down one that has it;
   ``NoExecute`` taints, which empty a node; taking finalizers away; a reclaim policy that deletes data; containers put
   into a running Pod; issuing certificates: ``destroy``.
 - A Pod's deletion is ``change`` for ``static``. Run time (``risk_of``) holds it ``destroy`` unless a touch shows that a
@@ -25,7 +27,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from uici.model import Pinned, Risk
+from uici.model import Pinned, Risk, Touch
 from uici_executors.kubernetes import sdk
 from uici_executors.kubernetes.bodies import segments
 from uici_executors.kubernetes.schemas import Schema, alternatives, elements_of, kinds_of, properties_of, values_of
@@ -50,7 +52,8 @@ _FINALIZERS = ("metadata", "finalizers")
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """A field that harms. ``of``: resources, empty: every one. ``how``: ``zero``, ``true``, ``no_execute``, or values."""
+    """A field that harms. ``of``: resources, empty: every one. ``how``: ``zero``, ``true``, ``null``, ``set`` (to anything),
+    ``no_execute``, or values."""
 
     field: tuple[str, ...]
     how: str
@@ -65,9 +68,17 @@ _RULES = (
     _Rule(("spec", "taints"), "no_execute", frozenset({"nodes"})),
     _Rule(("spec", "persistentVolumeReclaimPolicy"), "Delete Recycle", frozenset({"persistentvolumes"})),
     _Rule(("spec", "finalizers"), "null", frozenset({"namespaces"})),
+    _Rule(("spec", "activeDeadlineSeconds"), "set", frozenset({"pods"})),
+    *(
+        _Rule(("spec", "persistentVolumeClaimRetentionPolicy", when), "Delete", frozenset({"statefulsets"}))
+        for when in ("whenDeleted", "whenScaled")
+    ),
+    _Rule(("metadata", "ownerReferences"), "set"),
     _Rule(("spec",), "null"),
     _Rule(("metadata",), "null"),
 )
+#: Of a Scale: its replicas have no default.
+_SCALE = _Rule(("spec", "replicas"), "null")
 
 
 def risk(path: str, arguments: Mapping[str, Any]) -> Risk:
@@ -81,7 +92,14 @@ def risk_of(pinned: Pinned) -> Risk:
     found = risk(call.path, call.arguments)
     if call.path == _POD and found is Risk.CHANGE and not _is_replaced(pinned):
         return Risk.DESTROY
+    if found is Risk.CHANGE and "stateful_set" in call.path and any(map(_is_taken_along, pinned.touches)):
+        return Risk.DESTROY
     return found
+
+
+def _is_taken_along(touch: Touch) -> bool:
+    """Whether it is a claim that goes with replicas of its StatefulSet; one that is merely used is its own owner."""
+    return touch.resource.kind == "PersistentVolumeClaim" and touch.resource.owner.startswith("statefulset/")
 
 
 def _is_replaced(pinned: Pinned) -> bool:
@@ -162,7 +180,10 @@ def _forced(schemas: Mapping[str, Schema]) -> bool:
 def _harms(method: Method, resource: str, schemas: Mapping[str, Schema]) -> bool:
     plural = resource.partition("/")[0]
     rules = [one for one in _RULES if not one.of or plural in one.of or plural == "?"]
+    rules += [_SCALE] if method.subresource == "scale" else []
     body = schemas.get("body", {})
+    if method.verb == "update" and _SCALE in rules and any(map(_names_no_replicas, alternatives(body))):
+        return True
     for one in alternatives(body):
         kinds = kinds_of(one)
         if kinds == {"array"} and method.verb == "patch":
@@ -174,6 +195,12 @@ def _harms(method: Method, resource: str, schemas: Mapping[str, Schema]) -> bool
         elif _sets_harm(rules, one, strategic=method.verb == "patch" and STRATEGIC in method.offered):
             return True
     return False
+
+
+def _names_no_replicas(body: Schema) -> bool:
+    if _from_the_cluster(body) or _from_the_cluster(properties_of(body).get("spec")):
+        return False
+    return not _reach(body, _SCALE.field)
 
 
 def _sets_harm(rules: list[_Rule], body: Schema, *, strategic: bool) -> bool:
@@ -197,6 +224,8 @@ def _set_harms(rule: _Rule, schema: Schema) -> bool:
             return any(one is not False and one is not None for one in listed) if listed else True
         case "null":
             return None in listed or (not listed and "null" in kinds)
+        case "set":
+            return any(one is not None for one in listed) if listed else kinds != {"null"}
         case "no_execute":
             if kinds and "array" not in kinds:
                 return "null" not in kinds
@@ -278,17 +307,21 @@ def _operation_harms(rules: list[_Rule], operation: Schema) -> bool:
             at = tuple(segments(str(pointer)))
             if word == "move":
                 sources = [tuple(segments(str(one))) for one in values_of(parts.get("from", {}))]
-                if not sources or any(_meets(one, _FINALIZERS) for one in sources):
+                if not sources or any(_takes_away(rules, one) for one in sources):
                     return True
             if word in ("move", "copy"):
                 if any(_meets(at, rule.field) for rule in rules if rule.how != "null") or _meets(at, _FINALIZERS):
                     return True
             elif word == "remove":
-                if _meets(at, _FINALIZERS) or at == ("spec",):
+                if _takes_away(rules, at) or at == ("spec",):
                     return True
             elif word != "test" and _assigns(rules, at, value, adds=word == "add"):
                 return True
     return False
+
+
+def _takes_away(rules: list[_Rule], at: tuple[str, ...]) -> bool:
+    return _meets(at, _FINALIZERS) or (_SCALE in rules and _meets(at, _SCALE.field))
 
 
 def _assigns(rules: list[_Rule], at: tuple[str, ...], value: Schema, *, adds: bool) -> bool:
@@ -298,8 +331,13 @@ def _assigns(rules: list[_Rule], at: tuple[str, ...], value: Schema, *, adds: bo
         return not _from_the_cluster(value)  # all of it is replaced, so that what is not in the new is gone
     for rule in rules:
         if rule.field[: len(at)] == at:
-            if any(_set_harms(rule, found) for found in _reach(value, rule.field[len(at) :])):
+            said = _reach(value, rule.field[len(at) :])
+            if any(_set_harms(rule, found) for found in said):
                 return True
+            if rule is _SCALE and not said and not _from_the_cluster(value):
+                return True
+        elif at[: len(rule.field)] == rule.field and rule.how == "set":
+            return True
         elif at[: len(rule.field)] == rule.field and rule.how == "no_execute":
             rest = at[len(rule.field) + 1 :]
             whole = {"type": "object", "properties": {"effect": value}, "additionalProperties": False}

@@ -143,6 +143,10 @@ def _exact(change: Change, method: Method, call: Call) -> Call:
         after = {**body, **{key: before[key] for key in ("apiVersion", "status") if key in before}}
     if not isinstance(after, Mapping):
         raise fields.PatchError("it leaves nothing of the object")
+    if method.subresource == "scale":
+        # The replicas of a Scale have no default: none that are named are none.
+        said = (body.get("spec") or {}) if method.verb == "update" else (after.get("spec") or {})
+        after = {**after, "spec": {**(after.get("spec") or {}), "replicas": said.get("replicas") or 0}}
     change.after = {**after, "kind": before["kind"]}
     change.paths = fields.differences(before, change.after)
     if isinstance(body, Mapping) and fields.directives(body):

@@ -14,7 +14,7 @@ from uici_executors.kubernetes import budget, managed
 from uici_executors.kubernetes.change import Change, Handler
 from uici_executors.kubernetes.fields import Object, Path
 from uici_executors.kubernetes.reach import Reach
-from uici_executors.kubernetes.resources import controller
+from uici_executors.kubernetes.resources import controller, owner_key
 from uici_executors.kubernetes.selectors import picks, selects
 from uici_executors.kubernetes.view import TEMPLATES, template_of
 
@@ -39,8 +39,8 @@ async def workload(change: Change) -> None:
     own, *owners = await change.view.workload(before, takes)
     change.touches += [replace(own, managed_by=await _managed(change, before)), *owners]
     change.touches += _claims(change, before, after)
-    if after is not None and change.writes("spec", "replicas"):
-        change.touches += _made_claims(change, after, first=int((before.get("spec") or {}).get("replicas", 1)))
+    if after is not None and change.kind.name == "StatefulSet":
+        change.touches += _numbered(change, after, _ordinals(after) - _ordinals(before))
     if after is not None and change.writes(*TEMPLATES[change.kind.name]):
         await _template(change, after)
 
@@ -68,8 +68,10 @@ def _takes(change: Change, before: Object, after: Object | None) -> int:
         takes = budget.rolling({**after, "kind": change.kind.name, "status": status})
         if change.kind.name == "DaemonSet" and any(change.writes(*template, "spec", one) for one in _PLACES):
             takes = healthy
-    if change.writes("spec", "replicas"):
-        takes += budget.fewer(before, int(spec.get("replicas", 1)))
+    if change.kind.name == "StatefulSet":
+        takes += budget.fewer(before, len(_ordinals(before) & _ordinals(after)))
+    elif change.writes("spec", "replicas"):
+        takes += budget.fewer(before, _replicas(after))
     if change.writes("spec", "minReadySeconds"):
         takes = healthy  # what was available may count as not yet
     return takes
@@ -86,32 +88,47 @@ async def _managed(change: Change, before: Object) -> str | None:
 
 
 def _claims(change: Change, before: Object, after: Object | None) -> list[Touch]:
-    """Claims that a StatefulSet deletes with its Pods."""
-    spec = before.get("spec") or {}
-    retention = spec.get("persistentVolumeClaimRetentionPolicy") or {}
-    if change.kind.name != "StatefulSet" or "Delete" not in retention.values():
+    """Claims that a StatefulSet deletes with its Pods, or would from now on; they are its own."""
+    if change.kind.name != "StatefulSet":
         return []
-    replicas = int(spec.get("replicas", 1))
-    first = 0
-    if after is not None:
-        if not change.writes("spec", "replicas"):
-            return []
-        first = int((after.get("spec") or {}).get("replicas", 1))
-    return _numbered(change, spec, first, replicas)
+    ordinals, retentions = _ordinals(before), [_retention(before)]
+    if after is None:
+        gone = ordinals if "Delete" in retentions[0].values() else set()
+    else:
+        retentions.append(_retention(after))
+        new = {when for when, said in retentions[1].items() if said == "Delete" and retentions[0].get(when) != "Delete"}
+        scaled = any(one.get("whenScaled") == "Delete" for one in retentions)
+        gone = ordinals if new else ordinals - _ordinals(after) if scaled else set()
+    owner = owner_key("StatefulSet", change.namespace, change.name)
+    touches = _numbered(change, before, gone)
+    return [replace(one, resource=replace(one.resource, owner=owner)) for one in touches]
 
 
-def _made_claims(change: Change, after: Object, first: int = 0) -> list[Touch]:
+def _retention(one: Object) -> Mapping[str, Any]:
+    return (one.get("spec") or {}).get("persistentVolumeClaimRetentionPolicy") or {}
+
+
+def _made_claims(change: Change, after: Object) -> list[Touch]:
     """Claims that a StatefulSet makes, or takes where there is one of that name: another's, whose hyphens fall otherwise."""
-    spec = after.get("spec") or {}
-    return _numbered(change, spec, first, int(spec.get("replicas", 1))) if change.kind.name == "StatefulSet" else []
+    return _numbered(change, after, _ordinals(after)) if change.kind.name == "StatefulSet" else []
 
 
-def _numbered(change: Change, spec: Mapping[str, Any], first: int, last: int) -> list[Touch]:
-    start = int((spec.get("ordinals") or {}).get("start") or 0)
+def _replicas(one: Object) -> int:
+    wanted = (one.get("spec") or {}).get("replicas")
+    return int(wanted) if wanted is not None else 1
+
+
+def _ordinals(one: Object) -> set[int]:
+    """The numbers of a StatefulSet's Pods."""
+    start = int(((one.get("spec") or {}).get("ordinals") or {}).get("start") or 0)
+    return set(range(start, start + _replicas(one)))
+
+
+def _numbered(change: Change, of: Object, ordinals: set[int]) -> list[Touch]:
     return [
         change.view.of("PersistentVolumeClaim", change.namespace, f"{claim['metadata']['name']}-{change.name}-{number}")
-        for claim in spec.get("volumeClaimTemplates") or ()
-        for number in range(start + first, start + last)
+        for claim in (of.get("spec") or {}).get("volumeClaimTemplates") or ()
+        for number in sorted(ordinals)
     ]
 
 

@@ -16,7 +16,7 @@ import yaml
 from tests.engines.kubernetes import Cluster
 from tests.executors.kubernetes.scene import filled, manifest, pod_of, ready
 from uici.model import Call, Pinned, Risk
-from uici_executors.kubernetes import calls, touches
+from uici_executors.kubernetes import calls, risks, touches
 from uici_executors.kubernetes.connection import Server
 
 pytestmark = pytest.mark.engine("kubernetes")
@@ -78,6 +78,8 @@ async def test_touches(scene: Scene, server: Server, case: dict[str, Any]) -> No
     assert not set(case.get("not", ())) & set(here)
     if "takes" in case:
         assert {name: touch.takes for name, touch in here.items() if touch.takes} == case["takes"]
+    if "risk" in case:
+        assert risks.risk_of(found).value == case["risk"]
     if "managed" in case:
         assert {name: touch.managed_by for name, touch in here.items() if touch.managed_by} == case["managed"]
     if "spare" in case:
