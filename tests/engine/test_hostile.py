@@ -309,6 +309,18 @@ async def test_a_flood_from_a_call_is_not_journaled_whole(folder: Path, monkeypa
         assert outcome.data["answer"] == {"left_out": "50002 bytes"}
 
 
+async def test_what_was_seen_before_a_call_is_not_journaled_beyond_its_bound(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounds, "ANSWER", 10_000)
+    write_world(folder / "world.json", {"web": {"labels": {"note": "x" * 20_000}}, "db": {}})
+    async with rehearsing(folder) as rehearsal:
+        assert (await rehearsal.run("restart_service", service="web")).ok
+        assert (await rehearsal.run("restart_service", service="db")).ok
+        asked = [entry.data["answers"] for entry in await rehearsal.entries("intent")]
+        assert [list(answers) for answers in asked] == [[], ["found"]]
+
+
 async def test_a_person_reopens_all_that_a_doubt_closed(folder: Path) -> None:
     write_world(folder / "world.json", script=[{"call": "Service.restart", "then": "unknown_after"}])
     async with rehearsing(folder) as rehearsal:

@@ -23,6 +23,36 @@ HIDES = [
     ('client_secret: "two words"', f"client_secret: {HIDDEN}"),
     ("PA\u017f\u017fWORD=hunter22", f"PA\u017f\u017fWORD={HIDDEN}"),
     ("BA\u017fIC abcdefghijkl", f"BA\u017fIC {HIDDEN}"),
+    (
+        {"env": [{"name": "A", "value": "1"}, {"name": "DB_PASSWORD", "value": "hunter22"}]},
+        {"env": [{"name": "A", "value": "1"}, {"name": "DB_PASSWORD", "value": HIDDEN}]},
+    ),
+    ({"key": "api-token", "value": "x"}, {"key": "api-token", "value": HIDDEN}),
+    (
+        {"op": "add", "path": "/stringData/password", "value": "x"},
+        {"op": "add", "path": "/stringData/password", "value": HIDDEN},
+    ),
+    (
+        {"path": "containers[app].env[DB_PASSWORD].value", "before": None, "after": '"x"'},
+        {"path": "containers[app].env[DB_PASSWORD].value", "before": None, "after": HIDDEN},
+    ),
+    ('- env[DB_PASSWORD].value: "two \\" words"\n+ b', f"- env[DB_PASSWORD].value: {HIDDEN}\n+ b"),
+    ('- env[DB_PASSWORD].value: "cut off at its wid', f"- env[DB_PASSWORD].value: {HIDDEN}"),
+    ({"note": '{"a":{"password":"x"}}\n'}, {"note": f'{{"a":{{"password":"{HIDDEN}"}}}}\n'}),
+    (
+        {"last-applied": '{"env":[{"name":"DB_PASSWORD","value":"hunter22"}],"image":"a:1"}'},
+        {"last-applied": f'{{"env":[{{"name":"DB_PASSWORD","value":"{HIDDEN}"}}],"image":"a:1"}}'},
+    ),
+    (
+        'applied: {"env":[{"name":"DB_PASSWORD","value":"hunt\\"er22"}],"ima',
+        f'applied: {{"env":[{{"name":"DB_PASSWORD","value":"{HIDDEN}"}}],"ima',
+    ),
+    (
+        r'it said "{\"env\":[{\"name\":\"DB_PASSWORD\",\"value\":\"hunter22\"}]}"',
+        rf'it said "{{\"env\":[{{\"name\":\"DB_PASSWORD\",\"value\":\"{HIDDEN}\"}}]}}"',
+    ),
+    ('[{"name":"DB_PASSWORD","value":"hunt', f'[{{"name":"DB_PASSWORD","value":"{HIDDEN}"'),
+    ("[" * 1000 + '{"password":"x"}' + "]" * 1000, HIDDEN),
 ]
 
 
@@ -39,6 +69,10 @@ def test_hidden(printed: Any, shown: Any) -> None:
         ["a", 1, None, True],
         "token bucket is full",
         {"password": ""},
+        {"name": "DB_PASSWORD", "valueFrom": {"secretKeyRef": {"name": "db", "key": "password"}}},
+        {"name": "A", "value": "1"},
+        '{"volumes":[{"secret":{"secretName":"db"}}],  "tokens": 5}',
+        'mounts {"secret":{"secretName":"db"}}',
     ],
 )
 def test_left_alone(plain: Any) -> None:

@@ -13,15 +13,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from uici.catalog.expressions import condition
-from uici.engine import execution as execution_bounds
 from uici.engine.admit import admit
 from uici.engine.asking import ask, observe_step
 from uici.engine.core import Core
 from uici.engine.environments import OpenEnvironment, bounded
-from uici.engine.execution import Execution, Recorded, plain, size_of
+from uici.engine.execution import Execution, Recorded
 from uici.engine.left import remember_half
 from uici.engine.redact import holds_hidden
 from uici.engine.roots import command_roots
+from uici.engine.running import new_answers, run_and_record
 from uici.engine.settle import Settled, settle
 from uici.engine.steps import Steps, accepted, retried
 from uici.engine.uninterrupted import uninterrupted
@@ -262,7 +262,7 @@ async def _act(
         "risk": max(call.risk, execution.risk or call.risk).value,
         "origin": str(execution.origin),
         "redo": redo,
-        "answers": _answers(execution, steps),
+        "answers": new_answers(execution, steps),
     }
     if (part, index) in execution.items and f"{part}.{index}" not in execution.told:
         intent["items"] = execution.told[f"{part}.{index}"] = execution.items[part, index]
@@ -287,65 +287,11 @@ async def _act(
         raise
     execution.intents += 1
     execution.touched = frozenset(touch.resource.key for touch in pinned.touches)
-    running = asyncio.ensure_future(_run_and_record(core, execution, steps, seq, call))
+    running = asyncio.ensure_future(run_and_record(core, execution, steps, seq, call))
     core.calls.add(running)
     running.add_done_callback(core.calls.discard)
     # Cancelled: the call is over when its thread or connection is; until then nothing is let go.
     return seq, deadline, await uninterrupted(running)
-
-
-async def _run_and_record(core: Core, execution: Execution, steps: Steps, intent: int, call: Call) -> Outcome:
-    outcome: Outcome
-    try:
-        try:
-            outcome = await steps.place.executor.run(call)
-        finally:
-            # What a name means may be another thing from here on.
-            steps.place.located.clear()
-    except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is None or task.cancelling():
-            raise  # the process ends: the next one settles it
-        outcome = Unknown(message="the call was cancelled inside of its executor")
-    except Exception as error:  # noqa: BLE001 - any exception that the executor did not list is a doubt, not a crash
-        outcome = Unknown(message=f"{type(error).__name__}: {error}")
-    data: dict[str, Any] = {"intent": intent, "answer": None, "resources": [], "errors": [], "message": ""}
-    if isinstance(outcome, Done):
-        outcome = dataclasses.replace(outcome, answer=plain(outcome.answer))
-        size = size_of(outcome.answer)
-        data.update(
-            status="done",
-            answer=outcome.answer if size <= execution_bounds.ANSWER else {"left_out": f"{size} bytes"},
-            resources=[resource.to_json() for resource in outcome.resources],
-        )
-    elif isinstance(outcome, Rejected):
-        data.update(status="rejected", errors=list(outcome.errors), message=outcome.message)
-    else:
-        data.update(status="unknown", message=outcome.message)
-    shown = {"on": call.on.name if call.on else None, "arguments": dict(call.arguments), "risk": call.risk.value}
-    entry = core.entry(execution, "outcome", data)
-    await core.journal.append(entry)
-    if entry.data["message"]:
-        shown["message"] = entry.data["message"]
-    execution.note("call", call.path, data["status"], shown)
-    return outcome
-
-
-def _answers(execution: Execution, steps: Steps) -> Mapping[str, Any]:
-    """The recorded answers that are new since the last intent, so that another process can go on where this one ended."""
-    if execution.command is None:
-        return {}
-    translation = execution.command.translation
-    names = {
-        step.as_ for step in (*translation.steps, *translation.confirm, *translation.revert) if step.as_ is not None
-    }
-    new = {
-        name: steps.roots[name]
-        for name in names
-        if name in steps.roots and execution.told.get(name, execution) is not steps.roots[name]
-    }
-    execution.told.update(new)
-    return new
 
 
 async def _settle(

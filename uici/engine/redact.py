@@ -1,7 +1,8 @@
 """Redaction: what an engine prints loses its secrets once, here, before anything is journaled, logged or shown.
 
 Two ways: the values that the settings' references gave, wherever they appear; and fields whose name says that they hold
-a secret (``DB_PASSWORD=…`` in a container's environment too). Must not be the only protection: reads that hand out
+a secret (``DB_PASSWORD=…`` in a container's environment, ``{name: DB_PASSWORD, value: …}`` in a Pod's), in JSON that is
+kept as a text too. Must not be the only protection: reads that hand out
 secrets are ``destroy``.
 """
 
@@ -13,22 +14,35 @@ from dataclasses import fields
 from functools import lru_cache
 from typing import Any
 
+import orjson
+
 from uici.model import Resource
 
 HIDDEN = "[redacted]"
 
 _NAME = re.compile(
-    r"(?i)(pass(word|wd|phrase)?|secret|token|api[-_]?key|access[-_]?key|private[-_]?key|credentials?|authorization|cookie|dsn)$"
+    r"(?i)(pass(word|wd|phrase)?|secret|token|api[-_]?key|access[-_]?key|private[-_]?key|credentials?|authorization|cookie|dsn)"
+    r"(\]\.value)?$"  # the place of such a field in a list of them: `env[DB_PASSWORD].value`
 )
 _ASSIGNMENT = re.compile(
-    r"(?i)\b([a-z0-9_.-]*(?:password|passwd|passphrase|secret|token|api[-_]?key|access[-_]?key|private[-_]?key|credential))"
-    r"(\s*[=:]\s*)(\"[^\"]*\"|'[^']*'|[^\s,;&\"']+)"
+    r"(?i)\b([a-z0-9_.-]*(?:password|passwd|passphrase|secret|token|api[-_]?key|access[-_]?key|private[-_]?key|credential)(?:\]\.value)?)"
+    r"(\s*[=:]\s*)(\"(?:[^\"\\]|\\.)*(?:\"|\Z)|'[^']*'|[^\s,;&\"']+)"
 )
+#: The same in JSON that cannot be read as such: cut off, or in the middle of a line. Quotes may be escaped, once or more.
+_IN_JSON = re.compile(
+    r"(?i)((?:pass(?:word|wd|phrase)?|secret|token|api[-_]?key|access[-_]?key|private[-_]?key|credentials?|authorization"
+    r"|cookie|dsn)(?:\\*[\"']\s*:\s*|\\*[\"']\s*,\s*\\*[\"']value\\*[\"']\s*:\s*))"
+    r"(\\*)([\"'])(?:(?!\2\3)(?:\\.|[^\\]))*(?:\2\3|\Z)",
+    re.DOTALL,
+)
+#: Of a pair, what it is called and what it is worth (a variable, a label, a JSON Patch, a line of a preview).
+_CALLED, _WORTH = ("name", "key", "path", "Name", "Key"), ("value", "before", "after", "Value")
 #: What a Resource is called is no secret, whatever else is the same text; and by its key locks, brakes and a restart find
 #: it again. Its labels are hidden like everything else.
 _RESOURCE = frozenset(field.name for field in fields(Resource))
 #: One of these is in every text that ``_ASSIGNMENT`` finds something in; asking for them first costs a tenth of it.
 _SIGNS = ("passw", "passphrase", "secret", "token", "key", "credential")
+_SIGNS_IN_JSON = ("pass", "secret", "token", "key", "credential", "authorization", "cookie", "dsn")
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[a-z0-9+/_.~=-]{8,}")
 _URL_LOGIN = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^/\s:@]*:[^/\s@]+@")
 _PEM = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
@@ -53,6 +67,8 @@ class Redactor:
             return HIDDEN
         if self._known:
             text = self._known.sub(HIDDEN, text)
+        if ":" in text and ("{" in text or "[" in text):
+            text = self._json(text)
         if "=" in text or ":" in text or " " in text:
             if "://" in text:
                 text = _URL_LOGIN.sub(rf"\1{HIDDEN}@", text)
@@ -65,6 +81,22 @@ class Redactor:
                 text = _ASSIGNMENT.sub(rf"\1\2{HIDDEN}", text)
         return text
 
+    def _json(self, text: str) -> str:
+        """A text that is JSON, or holds some (``kubectl.kubernetes.io/last-applied-configuration``)."""
+        folded = text.casefold()
+        if not any(sign in folded for sign in _SIGNS_IN_JSON):
+            return text
+        if text.lstrip()[:1] in ("{", "["):
+            try:
+                held = orjson.loads(text)
+                clean = self.data(held)
+                return text if clean is held else orjson.dumps(clean).decode() + ("\n" if text.endswith("\n") else "")
+            except RecursionError:
+                return HIDDEN  # nobody writes so deep but to get something past this
+            except (orjson.JSONDecodeError, orjson.JSONEncodeError):
+                pass  # it only begins like JSON
+        return _IN_JSON.sub(rf"\1\2\3{HIDDEN}\2\3", text)
+
     def data(self, data: Any) -> Any:
         """The same data without secrets; the very same object where nothing was hidden in it."""
         if isinstance(data, str):
@@ -74,8 +106,10 @@ class Redactor:
                 labels = self.data(data["labels"])
                 return data if labels is data["labels"] else {**data, "labels": labels}
             changed: dict[Any, Any] = {}
+            named = any(_is_secret(data[one]) for one in _CALLED if one in data)
             for key, value in data.items():
-                clean = HIDDEN if value and isinstance(value, str) and _is_secret(key) else self.data(value)
+                secret = _is_secret(key) or (named and key in _WORTH)
+                clean = HIDDEN if value and isinstance(value, str) and secret else self.data(value)
                 if clean is not value:
                     changed[key] = clean
             return {**data, **changed} if changed else data
@@ -87,10 +121,18 @@ class Redactor:
         return data
 
 
+#: Characters of the longest text that is taken for a name.
+_LONGEST = 512
+
+
 @lru_cache(maxsize=4096)
-def _is_secret(key: Any) -> bool:
+def _says_secret(key: str) -> bool:
     """Of a field, by its name: there are few, and each is met thousands of times."""
-    return isinstance(key, str) and _NAME.search(key) is not None
+    return _NAME.search(key) is not None
+
+
+def _is_secret(key: Any) -> bool:
+    return isinstance(key, str) and len(key) <= _LONGEST and _says_secret(key)
 
 
 def holds_hidden(data: Any) -> bool:
