@@ -86,12 +86,15 @@ class Installed:
             kubeconfig=self.cluster.kubeconfig, folder=self.folder, seconds=170,
         )  # fmt: skip
 
-    def ask(self, operation: str, **parameters: Any) -> dict[str, Any]:
-        """As anna, who confirms; the Result."""
+    def ask(self, operation: str, *, patience: int = 0, **parameters: Any) -> dict[str, Any]:
+        """As anna, who confirms; the Result. ``patience``: seconds after which it is cancelled; 0: never."""
         body = {"operation": operation, "environment": "cluster", "parameters": parameters, "confirm": True}
-        answer: dict[str, Any] = self.client("anna").post("api/v1/requests?wait=25s", body)
-        while answer.get("status") not in ("done", "failed", "refused", "unverified", "needs_approval", "in_doubt"):
-            answer = self.client("anna").get(f"api/v1/requests/{answer['id']}", wait="25s")
+        anna = self.client("anna")
+        answer: dict[str, Any] = anna.post(f"api/v1/requests?wait={patience or 25}s", body)
+        if answer["status"] == "running" and patience:
+            anna.post(f"api/v1/requests/{answer['id']}/cancel")
+        while answer["status"] == "running":
+            answer = anna.get(f"api/v1/requests/{answer['id']}", wait="25s")
         return answer
 
     def heal(self, alertname: str, **labels: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -122,7 +125,7 @@ class Installed:
         return {
             (one["verb"], one.get("objectRef", {}).get("resource", one["requestURI"]), one.get("objectRef", {}).get("namespace", ""))
             for one in self.cluster.requests()
-            if one["user"]["username"] == self.login() and one.get("responseStatus", {}).get("code") == 403
+            if one["user"].get("username") == self.login() and one.get("responseStatus", {}).get("code") == 403
         }  # fmt: skip
 
 
