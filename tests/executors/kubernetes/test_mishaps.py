@@ -3,15 +3,17 @@ meanwhile, and what is taken back."""
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 
 import pytest
 import yaml
 
-from tests.engines.kubernetes import Cluster
-from tests.executors.kubernetes.test_operations import STARTER, Place, place  # noqa: F401  the fixture
+from tests.engines.kubernetes import BUSYBOX, Cluster
+from tests.executors.kubernetes.test_operations import MISSING, STARTER, Place, place  # noqa: F401  the fixture
 from uici.catalog import Catalog, UniversalConfigLoader
-from uici.model import Status
+from uici.executor import Outcome, Unknown
+from uici.model import Call, Status
 
 pytestmark = pytest.mark.engine("kubernetes")
 
@@ -40,3 +42,115 @@ async def test_an_undo_that_is_said_to_be_done_is_done(place: Place) -> None:  #
     assert result.undo is not None
     assert result.undo["status"] == "done", result.undo
     assert place.get("deployment", "web")["spec"]["replicas"] == 2, (result.message, result.undo)
+
+
+async def test_a_stop_that_was_lost_is_not_proven_by_a_stuck_rollout(
+    place: Place,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`failed` is stopped for supervisord; a Deployment whose rollout is stuck still runs its old Pods."""
+    place.workload("web", spec={"progressDeadlineSeconds": 3})
+    place.up("web")
+    place.kubectl("set", "image", "deployment/web", f"app={MISSING}")
+    place.cluster.until(
+        "deployment/web",
+        lambda one: any(c.get("reason") == "ProgressDeadlineExceeded" for c in one["status"].get("conditions", ())),
+        place.namespace,
+    )
+    lost = await _lost(place, monkeypatch, "AppsV1Api.patch_namespaced_deployment", happens=False)
+    result = await place.do("stop_service", service="web")
+    assert lost
+    replicas = place.get("deployment", "web")["spec"]["replicas"]
+    assert (result.status is Status.DONE) == (replicas == 0), (result.status, result.message, replicas)
+
+
+async def test_a_job_that_was_cleared_away_is_not_run_again(
+    place: Place,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It ran, its time to live was over, and only then is it looked at whether it was made."""
+    made = await _lost(place, monkeypatch, "BatchV1Api.create_namespaced_job", happens=True, deletes=True)
+    result = await place.do("run_job", name="once", image=BUSYBOX, command=["true"], keep_seconds=60)
+    assert result.status is Status.IN_DOUBT, result.message
+    assert len(made) == 1
+
+
+async def test_what_still_runs_is_not_stopped_for_what_was_cleared_away(place: Place) -> None:  # noqa: F811
+    variants = [{"name": "short", "command": ["true"]}, {"name": "long", "command": ["sleep", "15"]}]
+    asked = asyncio.ensure_future(
+        place.do("run_job", name="two", image=BUSYBOX, keep_seconds=60, deadline_seconds=600, variants=variants)
+    )
+    ended = await asyncio.to_thread(
+        place.cluster.until, "jobs", lambda one: one["status"].get("succeeded") == 1, place.namespace
+    )
+    assert ended["spec"]["ttlSecondsAfterFinished"] == 660, "longer than the other one may take"
+    await asyncio.to_thread(place.kubectl, "delete", f"job/{ended['metadata']['name']}")
+    result = await asked
+    assert result.status is Status.UNVERIFIED, "what became of the other one nobody saw"
+    (left,) = place.cluster.get("jobs", f"--namespace={place.namespace}")["items"]
+    assert left["status"].get("succeeded") == 1, left["status"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "somebody"),
+    [
+        ("StatefulSet", ("annotate", "statefulset/web", "owner=somebody")),
+        ("Deployment", ("set", "env", "deployment/web", "C=1")),
+    ],
+)
+async def test_a_rollback_sees_what_somebody_does_while_it_looks(
+    place: Place,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    somebody: tuple[str, ...],
+) -> None:
+    """Between the look at it and its patch a monitor is asked, for seconds."""
+    place.workload("web", kind=kind)
+    place.up("web", kind.lower())
+    place.kubectl("set", "env", f"{kind.lower()}/web", "B=1")
+    place.up("web", kind.lower())
+    opened = await place.interface._core.environments.get("kubernetes")
+    run = opened.executor.run
+    seen: list[Call] = []
+
+    async def meanwhile(call: Call) -> Outcome:
+        if call.path == "prometheus.query" and not seen:
+            seen.append(call)
+            await asyncio.to_thread(place.kubectl, *somebody)
+        return await run(call)
+
+    monkeypatch.setattr(opened.executor, "run", meanwhile)
+    result = await place.do("rollback_to_revision", service="web", revision=1)
+    assert seen
+    assert result.status is Status.DONE, (result.reason, result.message)
+    assert kind == "Deployment" or "owner" in place.get(kind, "web")["metadata"]["annotations"]
+
+
+async def _lost(
+    place: Place,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+    *,
+    happens: bool,
+    deletes: bool = False,
+) -> list[Call]:
+    """The first such call's answer is lost; ``happens``: it was carried out, and ``deletes``: what it made is gone by then.
+    All such calls, as they are made."""
+    opened = await place.interface._core.environments.get("kubernetes")
+    run = opened.executor.run
+    made: list[Call] = []
+
+    async def lost(call: Call) -> Outcome:
+        if call.path != path:
+            return await run(call)
+        made.append(call)
+        if len(made) > 1:
+            return await run(call)
+        if happens:
+            await run(call)
+        if deletes:
+            await asyncio.to_thread(place.kubectl, "delete", f"job/{call.arguments['body']['metadata']['name']}")
+        return Unknown(message="no answer in time")
+
+    monkeypatch.setattr(opened.executor, "run", lost)
+    return made
