@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import http.server
 import json
-import subprocess
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from uici.model import UnreachableError
 from uici_executors.kubernetes import words
 from uici_executors.kubernetes.revisions import look
 
 NOW = "2026-11-25T12:00:00.000000000Z"
-ROOT = Path(__file__).parents[3]
-TRANSLATIONS = yaml.safe_load((ROOT / "infrastructure/config/command_translations/kubernetes.yml").read_text())
 
 
 def replica_set(number: int, *, available: int = 0, replicas: int = 0, verified: bool = False) -> dict[str, Any]:
@@ -109,47 +104,6 @@ def test_other_owners_revisions_are_left_out() -> None:
     stranger = replica_set(3, verified=True)
     stranger["metadata"]["ownerReferences"][0]["uid"] = "another"
     assert look(WEB, [replica_set(4), stranger], [], NOW)["previous"] == 0
-
-
-@pytest.mark.engine("prometheus")
-def test_what_the_monitor_is_asked_finds_what_was_once_whole(tmp_path: Path) -> None:
-    steps = TRANSLATIONS["translations"]["list_revisions"]["kubernetes"]["steps"]
-    (query,) = (one["with"]["query"] for one in steps if one["call"] == "prometheus.query")
-    series = {
-        ("ready", "web-h1"): "2x60 0x60",  # whole for an hour, then scaled away
-        ("spec", "web-h1"): "2x60 0x60",
-        ("ready", "web-h2"): "0x120",  # never one of two
-        ("spec", "web-h2"): "2x120",
-        ("ready", "web-h3"): "0x120",  # kept, with no replicas
-        ("spec", "web-h3"): "0x120",
-    }
-    names = {"ready": "kube_replicaset_status_ready_replicas", "spec": "kube_replicaset_spec_replicas"}
-    document = {
-        "evaluation_interval": "1m",
-        "tests": [
-            {
-                "interval": "1m",
-                "input_series": [
-                    {
-                        "series": f'{names[kind]}{{namespace="shop", replicaset="{name}", job="ksm-{kind}"}}',
-                        "values": values,
-                    }
-                    for (kind, name), values in series.items()
-                ],
-                "promql_expr_test": [
-                    {
-                        "expr": query.replace("${target.namespace}", "shop"),
-                        "eval_time": "115m",
-                        "exp_samples": [{"labels": '{namespace="shop", replicaset="web-h1"}', "value": 2}],
-                    }
-                ],
-            }
-        ],
-    }
-    path = tmp_path / "test.yml"
-    path.write_text(yaml.safe_dump(document))
-    done = subprocess.run(["promtool", "test", "rules", path], capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 class Monitor(http.server.BaseHTTPRequestHandler):
