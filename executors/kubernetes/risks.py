@@ -92,7 +92,7 @@ def risk_of(pinned: Pinned) -> Risk:
     found = risk(call.path, call.arguments)
     if call.path == _POD and found is Risk.CHANGE and not _is_replaced(pinned):
         return Risk.DESTROY
-    if found is Risk.CHANGE and "stateful_set" in call.path and any(map(_is_taken_along, pinned.touches)):
+    if found is Risk.CHANGE and any(map(_is_taken_along, pinned.touches)):
         return Risk.DESTROY
     return found
 

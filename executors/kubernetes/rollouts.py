@@ -116,6 +116,16 @@ def _rolling(one: Object, counts: Mapping[str, int]) -> bool:
     return counts["updated"] < counts["replicas"] - kept
 
 
+def _held(one: Object, counts: Mapping[str, int]) -> bool:
+    """Whether no Pod runs a template until somebody deletes it (OnDelete) or lets it (a partition that holds all back)."""
+    if kind_of(one) == "Deployment":
+        return False
+    strategy = (one.get("spec") or {}).get("updateStrategy") or {}
+    kept = int((strategy.get("rollingUpdate") or {}).get("partition") or 0)
+    holds = strategy.get("type", "RollingUpdate") == "OnDelete" or kept >= counts["replicas"]
+    return holds and counts["updated"] < counts["replicas"]
+
+
 def _state(one: Object, counts: Mapping[str, int], pods: int) -> str:
     if counts["replicas"] == 0:
         return "running" if max(pods, counts["total"]) else "stopped"
@@ -125,7 +135,8 @@ def _state(one: Object, counts: Mapping[str, int], pods: int) -> str:
         return "failed"
     if (one.get("spec") or {}).get("paused"):
         return "paused"
-    return "starting" if _rolling(one, counts) or counts["available"] == 0 else "running"
+    begins = _rolling(one, counts) or _held(one, counts) or counts["available"] == 0
+    return "starting" if begins else "running"
 
 
 def _stuck(one: Object) -> bool:
