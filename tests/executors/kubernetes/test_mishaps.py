@@ -9,7 +9,7 @@ import shutil
 import pytest
 import yaml
 
-from tests.engines.kubernetes import BUSYBOX, Cluster
+from tests.engines.kubernetes import BUSYBOX, Cluster, images
 from tests.executors.kubernetes.test_operations import MISSING, STARTER, Place, place  # noqa: F401  the fixture
 from uici.catalog import Catalog, UniversalConfigLoader
 from uici.executor import Outcome, Unknown
@@ -27,7 +27,9 @@ def catalog(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Catal
     document = {"version": 1, "environments": {"kubernetes": environment}}
     (folder / "environments.yml").write_text(yaml.safe_dump(document))
     translations = folder / "command_translations/kubernetes.yml"
-    translations.write_text(translations.read_text().replace("verify_within: 10m", "verify_within: 30s"))
+    translations.write_text(
+        translations.read_text().replace("within: 10m", "within: 30s").replace("within: 12m", "within: 60s")
+    )
     return UniversalConfigLoader(folder).load()
 
 
@@ -124,6 +126,66 @@ async def test_a_rollback_sees_what_somebody_does_while_it_looks(
     assert seen
     assert result.status is Status.DONE, (result.reason, result.message)
     assert kind == "Deployment" or "owner" in place.get(kind, "web")["metadata"]["annotations"]
+
+
+# The mark of a revision that was seen to work
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "StatefulSet"])
+async def test_a_revision_that_was_proven_bears_a_mark_of_its_own(place: Place, kind: str) -> None:  # noqa: F811
+    """Whose it is stands in it: `kubectl rollout undo` copies a ReplicaSet's annotations to the Deployment, and so to the next."""
+    place.workload("web", kind=kind)
+    place.up("web", kind.lower())
+    await place.done("set_image", service="web", image=images.PAUSE)
+    ((name, hashed, mark),) = _marks(place, kind)
+    assert mark.startswith(f"{hashed if kind == 'Deployment' else name} 20"), mark
+    answer = await place.done("list_revisions", service="web")
+    assert [one["name"] for one in answer["revisions"] if one["seen"] == "verified"] == [name]
+
+
+async def test_a_release_that_comes_in_between_does_not_get_the_mark(
+    place: Place,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    place.workload("web")
+    place.up("web")
+    opened = await place.interface._core.environments.get("kubernetes")
+    run = opened.executor.run
+    seen: list[Call] = []
+
+    async def meanwhile(call: Call) -> Outcome:
+        if call.path == "AppsV1Api.list_namespaced_replica_set" and not seen:
+            seen.append(call)
+            await asyncio.to_thread(place.kubectl, "set", "image", "deployment/web", f"app={MISSING}")
+            await asyncio.to_thread(place.waits, "web", "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull")
+        return await run(call)
+
+    monkeypatch.setattr(opened.executor, "run", meanwhile)
+    result = await place.do("set_image", service="web", image=images.PAUSE)
+    assert result.status is Status.DONE, result.message
+    assert seen
+    assert not _marks(place, "Deployment")
+
+
+async def test_what_ends_after_some_seconds_is_not_marked(place: Place) -> None:  # noqa: F811
+    place.workload("web", ["sh", "-c", "sleep 3; exit 1"])
+    place.cluster.until("pods", lambda one: one["status"].get("phase") == "Running", place.namespace)
+    place.workload("web")
+    place.up("web")
+    result = await place.do("rollback_to_revision", service="web", revision=1)
+    assert result.status is Status.UNVERIFIED, result.message
+    assert not _marks(place, "Deployment")
+
+
+def _marks(place: Place, kind: str) -> list[tuple[str, str, str]]:  # noqa: F811
+    """Name, hash and mark of each revision that bears one."""
+    what = "replicasets" if kind == "Deployment" else "controllerrevisions"
+    found = [one["metadata"] for one in place.cluster.get(what, f"--namespace={place.namespace}")["items"]]
+    return [
+        (one["name"], one["labels"].get("pod-template-hash", ""), one["annotations"]["uici/verified-at"])
+        for one in found
+        if "uici/verified-at" in one.get("annotations", {})
+    ]
 
 
 async def _lost(
