@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 import yaml
-from uici_executors.kubernetes import checks, models, sdk, source
 
 from tests.executors.kubernetes.schemas import schema_of
 from uici.catalog import UniversalConfigLoader
 from uici.catalog.shapes import Shapes
 from uici.catalog.typed import Checker
 from uici.executor import Checked, StepToCheck
+from uici_executors.kubernetes import checks, models, sdk, source
 
 CASES = yaml.safe_load((Path(__file__).parents[2] / "cases/kubernetes/check.yml").read_text())
 
