@@ -1,4 +1,4 @@
-"""A call whose outcome nobody told: what is still under way, and what somebody else does until that is known."""
+"""What came to no good end: a call whose outcome nobody told, what somebody else does meanwhile, an undo that is none."""
 
 from __future__ import annotations
 
@@ -108,3 +108,19 @@ async def test_what_came_to_no_end_is_not_put_back_over_somebody_elses_change(
         assert not result.ok
         assert (result.undo or {}).get("reason") == reason, result.message
         assert rehearsal.world["services"]["web"]["image"] == "3"
+
+
+@pytest.mark.parametrize(
+    ("operation", "asked"), [("scale_carelessly", {"replicas": 3}), ("swap_carelessly", {"image": "2"})]
+)
+async def test_an_undo_that_changed_nothing_is_not_done(operation: str, asked: dict[str, Any], folder: Path) -> None:
+    """`unless` looks at what was seen before the change, so that the way back seems to be gone already."""
+    write_world(folder / "world.json", {"web": {"health": "unhealthy"}})
+    async with rehearsing(folder) as rehearsal:
+        result = await rehearsal.run(operation, service="web", **asked)
+        assert short(result) == ("unverified", "verification", "not_recovered")
+        assert len(rehearsal.effects) == 1
+        assert result.undo is not None
+        assert (result.undo["status"], result.undo["reason"]) == ("failed", "verification"), result.undo
+        assert list(await rehearsal.journal.closed_keys()) == ["rehearsal|name/web"]
+        assert [one.reason for one in await rehearsal.journal.outbox(rehearsal.time.now)] == ["undo_failed"]

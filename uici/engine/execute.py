@@ -193,7 +193,7 @@ async def run_accepted(core: Core, execution: Execution, command: Command, place
         return await _failed(core, execution, command, steps, cancelled)
     if verification is Verification.NOT_RECOVERED:
         undone = None if nothing or execution.undoing else await undo(core, execution, command, steps, execute)
-        return not_recovered(execution, undone)
+        return not_recovered(execution, undone, nothing=nothing and execution.undoing)
     if verification is Verification.INCONCLUSIVE:
         message = f"{operation.name}: whether it helped cannot be told; nothing was undone, a person has to look"
         return execution.result(Status.UNVERIFIED, Reason.INCONCLUSIVE, message, verification=verification)
@@ -205,10 +205,15 @@ async def run_accepted(core: Core, execution: Execution, command: Command, place
     return execution.result(Status.DONE, Reason.NOTHING_TO_DO if nothing else None, message, verification=verification)
 
 
-def not_recovered(execution: Execution, undone: Mapping[str, Any] | None) -> Result:
+def not_recovered(execution: Execution, undone: Mapping[str, Any] | None, *, nothing: bool = False) -> Result:
+    """``nothing``: it is an undo that found nothing to do, which must not be taken for one that did all it can."""
     message = f"{execution.request.operation}: it did not help" + _undo_message(undone)
     return execution.result(
-        Status.UNVERIFIED, Reason.VERIFICATION, message, verification=Verification.NOT_RECOVERED, undo=undone
+        Status.UNVERIFIED,
+        Reason.NOTHING_TO_DO if nothing else Reason.VERIFICATION,
+        message,
+        verification=Verification.NOT_RECOVERED,
+        undo=undone,
     )
 
 

@@ -88,3 +88,19 @@ async def moved_on(core: Core, execution: Execution, command: Command, steps: St
                 f"{field} was left as {left.get(field)!r} and is {now.get(field)!r} now: somebody else has changed it"
             )
     return None
+
+
+async def not_as_before(core: Core, execution: Execution, command: Command, steps: Steps) -> str | None:
+    """Which of the fields that an undo writes back is not as it was before the change; None where all are."""
+    before, fields = command.operation.before, written_back(command)
+    if not fields or before is None or not isinstance(execution.before, dict):
+        return None
+    try:
+        now = await ask(core, execution, before.operation, before.parameters, steps.roots)
+    except (EndedError, ExpressionError, UnreachableError) as error:
+        return f"whether it is as before cannot be told: {error}"
+    for field in fields:
+        was, is_ = execution.before.get(field), now.get(field) if isinstance(now, dict) else None
+        if is_ != was:
+            return f"{field} was {was!r} before and is {is_!r} now"
+    return None

@@ -14,7 +14,7 @@ from uici.engine.asking import with_namespace
 from uici.engine.changes import run_part
 from uici.engine.core import Core
 from uici.engine.execution import Execution, undo_id
-from uici.engine.left import moved_on
+from uici.engine.left import moved_on, not_as_before
 from uici.engine.steps import Steps
 from uici.engine.validate import operation_of, target_of
 from uici.engine.verdict import EndedError
@@ -59,6 +59,7 @@ def closing(core: Core, execution: Execution, why: str) -> list[Entry]:
 
 async def _revert(core: Core, execution: Execution, command: Command, steps: Steps) -> dict[str, Any]:
     execution.calls_until = core.clock() + command.operation.timeout
+    applied = execution.applied
     try:
         await run_part(core, execution, steps, "revert", command.translation.revert)
     except EndedError as ended:
@@ -76,6 +77,16 @@ async def _revert(core: Core, execution: Execution, command: Command, steps: Ste
             "message": str(error),
         }
     gone = await _gone(execution, command, steps)
+    if gone is None and execution.applied == applied:
+        differs = await not_as_before(core, execution, command, steps)
+        if differs is not None:
+            message = f"it changed nothing, and {differs}"
+            return {
+                "status": "failed",
+                "reason": Reason.VERIFICATION.value,
+                "request": execution.id,
+                "message": message,
+            }
     if gone is not None:
         return {"status": "failed", "reason": Reason.UNKNOWN_TARGET.value, "request": execution.id, "message": gone}
     return {"status": "done", "reason": None, "request": execution.id, "message": "reverted"}
@@ -126,7 +137,15 @@ async def _child(core: Core, execution: Execution, command: Command, steps: Step
 
 
 def undone_by(result: Result) -> dict[str, Any]:
-    """What the child's Result says of the undo."""
+    """What the child's Result says of the undo. One that changed nothing is done only where its verify shows that what
+    it brings back is there already."""
+    if result.reason is Reason.NOTHING_TO_DO and result.verification is not Verification.RECOVERED:
+        return {
+            "status": Status.FAILED.value,
+            "reason": Reason.VERIFICATION.value,
+            "request": result.id,
+            "message": f"it changed nothing, and nothing shows that it is as before: {result.message}",
+        }
     undone = result.status is Status.DONE or (
         # It is as before, and before it was ill: that is what an undo can give.
         result.status is Status.UNVERIFIED and result.verification is Verification.NOT_RECOVERED
