@@ -23,7 +23,7 @@ from uici.executor import (
     StepToCheck,
     Target,
 )
-from uici.model import Call, Environment, Pinned, Resource, Risk, UnreachableError
+from uici.model import Call, DeniedError, Environment, Pinned, Resource, Risk, UnreachableError
 from uici_executors.kubernetes import checks, permissions, risks
 from uici_executors.kubernetes.login import in_cluster
 
@@ -146,16 +146,19 @@ class KubernetesExecutor:
 
     async def run(self, call: Call) -> Outcome:
         """One call; its reads end at ``call.timeout``. Over when its connection is."""
-        from uici_executors.kubernetes import calls
+        from uici_executors.kubernetes import bounds
 
-        return await calls.run(self._server, call)
+        return await bounds.run(self._server, call, self._environment)
 
     def stream(
         self, call: Call, *, after: Marks | None = None, until: asyncio.Event | None = None
     ) -> AsyncIterator[Line]:
         """Lines of one Pod's log, or of all Pods of a selector (``pods.logs``)."""
-        from uici_executors.kubernetes import logs
+        from uici_executors.kubernetes import bounds, logs
 
+        why = bounds.outside(call, self._environment) if self._environment is not None else None
+        if why is not None:
+            raise DeniedError(why)
         return logs.stream(self._following, call, after, until)
 
     def watch(self, resources: Sequence[Resource]) -> AsyncIterator[Changed]:

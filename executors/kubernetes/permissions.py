@@ -144,7 +144,21 @@ def _said(arguments: Mapping[str, Any], name: str) -> str:
 def _namespace(method: sdk.Method, arguments: Mapping[str, Any]) -> str:
     if method.namespaced:
         return _said(arguments, "namespace") or OF_TARGET
-    return EVERY if method.name.endswith("_for_all_namespaces") else ""
+    if not method.name.endswith("_for_all_namespaces"):
+        return ""
+    # In an environment that is limited to namespaces it is one listing of each; see ``bounds``.
+    return EVERY if namespaced(method) is None else OF_TARGET
+
+
+def namespaced(method: sdk.Method) -> sdk.Method | None:
+    """The listing of one namespace that is the same as this one over all."""
+    name = method.name.removesuffix("_for_all_namespaces").replace("list_", "list_namespaced_", 1)
+    return sdk.find(f"{method.path.rpartition('.')[0]}.{name}")
+
+
+def exact(namespaces: Sequence[str]) -> tuple[str, ...]:
+    """The namespaces themselves; none where one of them is a pattern."""
+    return tuple(namespaces) if not any(set("*?[") & set(one) for one in namespaces) else ()
 
 
 def _url(url: str, arguments: Mapping[str, Any]) -> str:
@@ -165,7 +179,7 @@ def own_reads(own: str = "") -> list[Right]:
 
 def settled(rights: Iterable[Right], namespaces: Sequence[str] = ()) -> list[Right]:
     """The rights with the namespaces that targets may lie in; sorted. None, or a pattern, which RBAC has none of: every."""
-    places = tuple(namespaces) if namespaces and not any(set("*?[") & set(one) for one in namespaces) else (EVERY,)
+    places = exact(namespaces) or (EVERY,)
     found = set()
     for right in rights:
         if right.namespace == OF_TARGET:
