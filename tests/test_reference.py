@@ -19,8 +19,8 @@ STARTER = (
     "unpause_service, scale_service, deploy_service, rollback_service, update_memory_limit, remove_service, "
     "run_command_in_service, list_unhealthy_services, environment_health, prune_unused, "
     "list_unhealthy_workloads, identify_error_pods, identify_oom_pods, check_resource_constraints, "
-    "describe_workload, diagnose_workload, diagnose_endpoints, list_revisions, get_events, pod_logs, node_status, "
-    "rollback_deployment, rollback_to_revision, set_image, increase_memory_limit, restart_error_pods, "
+    "describe_workload, diagnose_workload, diagnose_endpoints, list_revisions, get_events, pod_logs, pod_status, "
+    "node_status, rollback_deployment, rollback_to_revision, set_image, increase_memory_limit, restart_error_pods, "
     "pause_rollout, resume_rollout, cordon_node, uncordon_node, drain_node, delete_stuck_pod, job_status, run_job"
 ).split(", ")
 

@@ -27,9 +27,10 @@ def catalog(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Catal
     document = {"version": 1, "environments": {"kubernetes": environment}}
     (folder / "environments.yml").write_text(yaml.safe_dump(document))
     translations = folder / "command_translations/kubernetes.yml"
-    translations.write_text(
-        translations.read_text().replace("within: 10m", "within: 30s").replace("within: 12m", "within: 60s")
-    )
+    text = translations.read_text()
+    for long, short in (("10m", "30s"), ("12m", "60s"), ("5m", "20s")):
+        text = text.replace(f"verify_within: {long}", f"verify_within: {short}")
+    translations.write_text(text)
     return UniversalConfigLoader(folder).load()
 
 
@@ -126,6 +127,30 @@ async def test_a_rollback_sees_what_somebody_does_while_it_looks(
     assert seen
     assert result.status is Status.DONE, (result.reason, result.message)
     assert kind == "Deployment" or "owner" in place.get(kind, "web")["metadata"]["annotations"]
+
+
+async def test_a_pod_that_is_not_as_it_was_seen_to_fail_is_left_alone(
+    place: Place,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It may have become well since: its state is part of what its version tells."""
+    place.workload("web", image=MISSING)
+    place.waits("web", "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull")
+    opened = await place.interface._core.environments.get("kubernetes")
+    run = opened.executor.run
+    paths: list[str] = []
+
+    async def meanwhile(call: Call) -> Outcome:
+        paths.append(call.path)
+        if call.path == "status.workloads" and paths.count(call.path) == 2:  # the first is how it was before
+            await asyncio.to_thread(place.kubectl, "annotate", "pod", "--selector=app=web", "seen=well")
+        return await run(call)
+
+    monkeypatch.setattr(opened.executor, "run", meanwhile)
+    result = await place.do("restart_error_pods", service="web")
+    assert result.status is Status.UNVERIFIED, result.message
+    (pod,) = place.cluster.get("pods", f"--namespace={place.namespace}")["items"]
+    assert pod["metadata"]["annotations"]["seen"] == "well"
 
 
 # The mark of a revision that was seen to work

@@ -455,6 +455,19 @@ async def test_only_the_pods_that_fail_are_made_anew(place: Place) -> None:
 
 
 async def test_a_pod_that_does_not_end_is_removed(place: Place) -> None:
+    place.workload("web", ["sh", "-c", "trap '' TERM; while :; do sleep 1; done"])
+    place.up("web")
+    (pod,) = place.cluster.get("pods", f"--namespace={place.namespace}")["items"]
+    name = pod["metadata"]["name"]
+    place.kubectl("delete", "pod", name, "--grace-period=600", "--wait=false")
+    answer = await place.done("pod_status", pod=name)
+    assert (answer["uid"], answer["ending"]) == (pod["metadata"]["uid"], True)
+    result = await place.do("delete_stuck_pod", pod=name)
+    assert (result.status, result.verification) == (Status.DONE, Verification.RECOVERED), result.message
+    assert (await place.done("pod_status", pod=name))["exists"] is False
+
+
+async def test_a_pod_that_a_finalizer_holds_is_not_said_to_be_removed(place: Place) -> None:
     place.workload("web")
     place.up("web")
     (pod,) = place.cluster.get("pods", f"--namespace={place.namespace}")["items"]
@@ -462,7 +475,7 @@ async def test_a_pod_that_does_not_end_is_removed(place: Place) -> None:
     place.kubectl("patch", "pod", name, '--patch={"metadata": {"finalizers": ["uici.test/held"]}}')
     place.kubectl("delete", "pod", name, "--wait=false")
     result = await place.do("delete_stuck_pod", pod=name)
-    assert result.status is Status.DONE, result.message
+    assert (result.status, result.verification) == (Status.UNVERIFIED, Verification.NOT_RECOVERED), result.message
     place.kubectl("patch", "pod", name, '--patch={"metadata": {"finalizers": null}}')
     place.cluster.wait(f"pod/{name}", "delete", place.namespace)
 
