@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
-import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from benchmarks.figure import Figure, median, percentile, say
+from benchmarks.following import lines
+from benchmarks.pods import listing
 from tests.end_to_end.place import firing, posted
 from tests.engines import availability
 from uici.cli.client import Client
@@ -28,10 +27,6 @@ if TYPE_CHECKING:
     from tests.engines.kubernetes import Cluster
 
 ROUNDS = 8
-PODS, LISTINGS = 5000, 3
-LINES, FOLLOWERS = 120_000, 10
-#: How a line of the job looks in an event.
-_SIGN = b'"text":"line '
 WAIT = 120.0
 _POLICIES: Mapping[str, Any] = {"protected": [], "blast_radius": [], "brakes": []}
 _RUNBOOK = {
@@ -57,8 +52,8 @@ def figures() -> Iterator[Figure]:
         catalog = _catalog(Path(folder), cluster, namespace)
         with _serving(catalog) as door:
             yield from _recovery(cluster, namespace, door)
-            yield _lines(cluster, namespace, door)
-        yield from _listing(cluster, catalog)
+            yield lines(cluster, namespace, door)
+        yield from listing(cluster, catalog)
 
 
 # A daemon of its own
@@ -268,225 +263,3 @@ class Bare:
 
     def close(self) -> None:
         self._client.close()  # type: ignore[no-untyped-call]
-
-
-# Lines to ten followers
-
-
-def _lines(cluster: Cluster, namespace: str, door: Door) -> Figure:
-    from tests.engines.kubernetes import BUSYBOX
-
-    say(f"{LINES} lines to {FOLLOWERS} followers")
-    # It begins once all follow; with no bound on what it may use, as far as the node has it.
-    script = f"echo begin; sleep 10; i=0; while [ $i -lt {LINES} ]; do echo line $i; i=$((i+1)); done; sleep 600"
-    id = door.run("run_job", name="talk", namespace=namespace, image=BUSYBOX, command=["sh", "-c", script], cpu="1")
-    program = f"from benchmarks.kubernetes import follow; follow({door.url!r}, {id!r}, {LINES}, {FOLLOWERS})"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=False)
-    door.client.post(f"api/v1/requests/{id}/cancel")
-    if done.returncode != 0:
-        raise RuntimeError(done.stderr[-3000:])
-    seconds, lost, memory, used = json.loads(done.stdout)
-    return Figure(
-        name=f"log lines streamed to {FOLLOWERS} followers", unit="lines/s to each", values=[LINES / seconds],
-        goal="≥ 20,000 lines/s, none lost, memory bounded", met=LINES / seconds >= 20_000 and lost == 0 and memory < 100,
-        note=f"{lost} lost; the daemon grew by {memory:.0f} MB and used {used / LINES * 1e6:.0f} µs of processor a line",
-    )  # fmt: skip
-
-
-def follow(url: str, id: str, lines: int, followers: int) -> None:
-    """In a process of its own: prints the seconds from the first line that anybody has to the last that all have, how many were
-    lost or came twice, and by how many MB the daemon grew and how many seconds of processor it used."""
-    import selectors
-
-    daemon = _daemon(url)
-    before, used = _memory(daemon), _processor(daemon)
-    selector = selectors.DefaultSelector()
-    seen: dict[socket.socket, int] = {}
-    parts: dict[socket.socket, list[bytes]] = {}
-    host, port = url.removeprefix("http://").split(":")
-    for _ in range(followers):
-        one = socket.create_connection((host, int(port)), 60)
-        one.sendall(f"GET /api/v1/requests/{id}/logs HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
-        seen[one], parts[one] = 0, []
-        selector.register(one, selectors.EVENT_READ, one)
-    began = None
-    while min(seen.values()) < lines:
-        for key, _ in selector.select(60):
-            data = key.data.recv(1 << 20)
-            if not data:
-                raise RuntimeError(f"a stream ended after {seen[key.data]} lines")
-            tail = parts[key.data][-1][1 - len(_SIGN) :] if parts[key.data] else b""
-            parts[key.data].append(data)
-            seen[key.data] += (tail + data).count(_SIGN)
-            if began is None and seen[key.data]:
-                began = time.perf_counter()
-    seconds = time.perf_counter() - (began or 0.0)
-    most, used = _memory(daemon, "VmHWM"), _processor(daemon) - used
-    lost = 0
-    for some in parts.values():
-        found = [part.partition(b'"')[0] for part in b"".join(some).split(_SIGN)[1:]]
-        lost += abs(lines - len(set(found))) + (len(found) - len(set(found)))
-    print(json.dumps([seconds, lost, most - before, used]))
-
-
-def _daemon(url: str) -> int:
-    """The process that listens there."""
-    port = int(url.rpartition(":")[2])
-    wanted = None
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        parts = line.split()
-        if parts[1].endswith(f":{port:04X}") and parts[3] == "0A":
-            wanted = f"socket:[{parts[9]}]"
-    for path in Path("/proc").glob("[0-9]*/fd/*"):
-        with contextlib.suppress(OSError):
-            if str(path.readlink()) == wanted:
-                return int(path.parts[2])
-    raise RuntimeError("nobody listens there")
-
-
-def _memory(pid: int, what: str = "VmRSS") -> float:
-    """MB that a process has in memory (``VmHWM``: at the most)."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.partition(f"{what}:")[2].split()[0]) / 1024
-
-
-def _processor(pid: int) -> float:
-    """Seconds of processor that it has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-# Five thousand Pods
-
-
-def _listing(cluster: Cluster, catalog: Path) -> Iterator[Figure]:
-    with cluster.namespace("pods") as namespace, _node(cluster):
-        say(f"making {PODS} Pods on a node that nobody runs")
-        asyncio.run(_make_pods(str(cluster.kubeconfig), namespace))
-        say("listing them")
-        ours: list[float] = []
-        bare: list[float] = []
-        memory, bare_memory = 0.0, 0.0
-        for _ in range(LISTINGS):
-            for program, values in (("unhealthy", ours), ("listed", bare)):
-                given = f"{str(catalog)!r}, {str(cluster.kubeconfig)!r}, {namespace!r}"
-                code = f"from benchmarks.kubernetes import {program}; {program}({given})"
-                done = subprocess.run(
-                    [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False
-                )
-                if done.returncode != 0:
-                    raise RuntimeError(done.stderr[-3000:])
-                seconds, grown = json.loads(done.stdout)
-                values.append(seconds)
-                if program == "unhealthy":
-                    memory = max(memory, grown)
-                else:
-                    bare_memory = max(bare_memory, grown)
-        yield Figure(
-            name=f"list_unhealthy_workloads over {PODS:,} Pods", unit="s", values=ours,
-            peer="the bare client's listing, in pages", peer_values=bare, goal="≤ 1.3 ×, memory bounded",
-            met=median(ours) / median(bare) <= 1.3,
-            note=f"grew by {memory:.0f} MB, the bare client by {bare_memory:.0f} MB",
-        )  # fmt: skip
-
-
-@contextlib.contextmanager
-def _node(cluster: Cluster) -> Iterator[None]:
-    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "nobody"}}
-    cluster.apply(node)
-    try:
-        yield
-    finally:
-        cluster.kubectl("delete", "node", "nobody", "--ignore-not-found")
-
-
-async def _make_pods(kubeconfig: str, namespace: str) -> None:
-    from uici_executors.kubernetes.connection import Server
-
-    server = Server({"kubeconfig": kubeconfig})
-    environ = [{"name": f"NAME_{number}", "value": "x" * 40} for number in range(8)]
-    container = {
-        "name": "main",
-        "image": "localhost/none:1",
-        "env": environ,
-        "resources": {"limits": {"memory": "64Mi"}},
-    }
-    spec = {
-        "nodeName": "nobody", "automountServiceAccountToken": False, "tolerations": [{"operator": "Exists"}],
-        "containers": [container], "terminationGracePeriodSeconds": 0,
-    }  # fmt: skip
-    numbers = iter(range(PODS))
-
-    async def make() -> None:
-        for number in numbers:
-            labels = {"app": f"app-{number % 50}", "pod-template-hash": "5c9d8f7b6"}
-            metadata = {"name": f"app-{number % 50}-{number:05d}", "labels": labels}
-            body = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
-            await server.ask("POST", f"/api/v1/namespaces/{namespace}/pods", body=body, seconds=60)
-
-    await asyncio.gather(*(make() for _ in range(16)))
-    await server.close()
-
-
-def _grown(before: float) -> float:
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before
-
-
-def _now() -> float:
-    return _memory(os.getpid())
-
-
-def unhealthy(catalog: str, kubeconfig: str, namespace: str) -> None:
-    """In a process of its own: the operation through the whole engine; prints seconds and by how many MB it grew."""
-
-    async def asked() -> None:
-        from uici.catalog import UniversalConfigLoader
-        from uici.engine import UniversalInfrastructureInterface
-        from uici.executor import Facts
-        from uici.journal import open_journal
-        from uici.model import Origin, Request
-
-        with tempfile.TemporaryDirectory() as folder:
-            journal = await open_journal(f"sqlite:///{folder}/journal.db")
-            interface = UniversalInfrastructureInterface(
-                UniversalConfigLoader(catalog).load(), journal, facts=Facts(pids=(1,), hostname="bench")
-            )
-            await interface.start()
-            origin = Origin("human", "bench")
-            await interface.execute(Request(operation="environment_health", parameters={}), origin)
-            before, began = _now(), time.perf_counter()
-            request = Request(operation="list_unhealthy_workloads", parameters={"namespace": namespace})
-            result = await interface.execute(request, origin)
-            seconds = time.perf_counter() - began
-            if not result.ok or len(result.answer["pods"]) != PODS:
-                raise RuntimeError(f"{result.message}: {len((result.answer or {}).get('pods', ()))} Pods")
-            print(json.dumps([seconds, _grown(before)]))
-            await interface.close(grace=0)
-            await journal.close()
-
-    asyncio.run(asked())
-
-
-def listed(catalog: str, kubeconfig: str, namespace: str) -> None:
-    """In a process of its own: the same Pods by the official client, in pages."""
-    from kubernetes import client, config
-
-    config.load_kube_config(config_file=kubeconfig)  # type: ignore[no-untyped-call]
-    core = client.CoreV1Api()
-    core.list_namespace(limit=1)
-    before, began = _now(), time.perf_counter()
-    found: list[Any] = []
-    more: str | None = None
-    while True:
-        page = core.list_namespaced_pod(namespace, limit=500, _continue=more)
-        found += page.items
-        more = page.metadata.var_continue if page.metadata else None
-        if not more:
-            break
-    unready = [one.metadata.name for one in found if not any(c.type == "Ready" for c in one.status.conditions or ())]
-    seconds = time.perf_counter() - began
-    if len(unready) != PODS:
-        raise RuntimeError(f"{len(unready)} Pods")
-    print(json.dumps([seconds, _grown(before)]))
