@@ -16,7 +16,8 @@ from uici.model import Call, Operation, Origin, Pinned, Policies, Request, Risk,
 
 WIDE = """
     APIService ClusterRole ClusterRoleBinding CustomResourceDefinition MutatingWebhookConfiguration Namespace PersistentVolume
-    PriorityClass RuntimeClass StorageClass ValidatingAdmissionPolicy ValidatingWebhookConfiguration
+    PriorityClass RuntimeClass StorageClass ValidatingAdmissionPolicy ValidatingWebhookConfiguration VolumeAttachment CSINode
+    DeviceClass CertificateSigningRequest
 """
 
 
