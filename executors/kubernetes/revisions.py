@@ -14,7 +14,9 @@ from typing import Any
 from uici_executors.kubernetes import rollouts
 from uici_executors.kubernetes.rollouts import Object
 
-#: On the ReplicaSet or ControllerRevision of a rollout that UICI has verified.
+#: On the ReplicaSet or ControllerRevision of a rollout that UICI has verified: whose mark it is (``pod-template-hash``; of a
+#: ControllerRevision its name), and when. A mark goes on to what comes later: `kubectl rollout undo` gives the workload the
+#: annotations of what it goes back to, and the controller gives its own to each new one.
 VERIFIED_AT = "uici/verified-at"
 NUMBER = "deployment.kubernetes.io/revision"
 _HASH, _REVISION = "pod-template-hash", "controller-revision-hash"
@@ -40,9 +42,14 @@ def look(
     deployment = rollouts.kind_of(workload) == "Deployment"
     monitored = {str((one.get("labels") or {}).get("replicaset", "")) for one in series}
     found: list[dict[str, Any]] = []
-    for one in revisions:
-        if not any(reference.get("uid") == uid for reference in one["metadata"].get("ownerReferences") or ()):
-            continue
+    own = [
+        one
+        for one in revisions
+        if any(reference.get("uid") == uid for reference in one["metadata"].get("ownerReferences") or ())
+    ]
+    # One that is gone back to gets a new number and stays as old as it is; of the same second any may be the first.
+    oldest = min(map(_age, own), default="")
+    for one in own:
         template = _template(one)
         status = one.get("status") or {}
         found.append(
@@ -56,7 +63,7 @@ def look(
                 "image": _image(template),
                 "replicas": int(status.get("replicas") or 0),
                 "available": int(status.get("availableReplicas") or 0),
-                "seen": _seen(one, workload, pods, now, monitored),
+                "seen": _seen(one, workload, pods, now, monitored, first=_age(one) == oldest),
                 "template": template,
             }
         )
@@ -73,6 +80,10 @@ def look(
         "previous": older[0]["revision"] if older else 0,
         "revisions": found,
     }
+
+
+def _age(one: Object) -> str:
+    return str(one["metadata"].get("creationTimestamp", ""))
 
 
 def _number(one: Object) -> int:
@@ -95,27 +106,41 @@ def _image(template: Object) -> str:
     return next((str(one.get("image", "")) for one in containers if one["name"] == main), "")
 
 
-def _seen(one: Object, workload: Object, pods: Sequence[Object], now: str, monitored: set[str]) -> str:
-    """How it is known to have been fully available."""
+def _seen(one: Object, workload: Object, pods: Sequence[Object], now: str, monitored: set[str], *, first: bool) -> str:
+    """How it is known to have been fully available. ``first``: it may be what the workload was made with."""
     metadata, status = one["metadata"], one.get("status") or {}
-    if VERIFIED_AT in (metadata.get("annotations") or {}):
+    if _is_marked(one):
         return "verified"
     if rollouts.kind_of(workload) == "StatefulSet":
-        # The controller moves on to a revision only when the whole of it is ready.
         state = workload.get("status") or {}
         whole = state.get("currentRevision")
-        return "available" if whole == metadata["name"] and whole != state.get("updateRevision") else "no"
+        if whole != metadata["name"] or whole == state.get("updateRevision"):
+            return "no"
+        # The controller moves on to a revision only when the whole of it is ready; with the first it merely begins.
+        return "available" if not first or _stands(one, pods, now, metadata["name"]) else "no"
     if rollouts.kind_of(workload) == "DaemonSet":
         # Nothing counts the Pods of its revisions; those that it still has elsewhere say how they are.
-        mark = (metadata.get("labels") or {}).get(_REVISION)
-        left = [pod for pod in pods if mark and (pod["metadata"].get("labels") or {}).get(_REVISION) == mark]
-        return "available" if left and all(_proven(pod, now) for pod in left) else "no"
+        return "available" if _stands(one, pods, now, (metadata.get("labels") or {}).get(_REVISION)) else "no"
     available, replicas = int(status.get("availableReplicas") or 0), int(status.get("replicas") or 0)
     hashed = (metadata.get("labels") or {}).get(_HASH)
     own = [pod for pod in pods if hashed and (pod["metadata"].get("labels") or {}).get(_HASH) == hashed]
     if available and available == replicas and all(_proven(pod, now) for pod in own):
         return "available"
     return "monitored" if metadata["name"] in monitored else "no"
+
+
+def _is_marked(one: Object) -> bool:
+    """Whether it bears a mark that is its own."""
+    metadata = one["metadata"]
+    own = metadata["name"] if "data" in one else (metadata.get("labels") or {}).get(_HASH)
+    whose, _, when = str((metadata.get("annotations") or {}).get(VERIFIED_AT, "")).partition(" ")
+    return bool(own) and whose == own and rollouts.moment_of(when) is not None
+
+
+def _stands(one: Object, pods: Sequence[Object], now: str, mark: str | None) -> bool:
+    """Whether Pods of this revision are left, and all of them have been ready for long enough."""
+    left = [pod for pod in pods if mark and (pod["metadata"].get("labels") or {}).get(_REVISION) == mark]
+    return bool(left) and all(_proven(pod, now) for pod in left)
 
 
 def _proven(pod: Object, now: str) -> bool:

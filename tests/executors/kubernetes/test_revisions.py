@@ -17,8 +17,11 @@ from uici_executors.kubernetes.revisions import look
 NOW = "2026-11-25T12:00:00.000000000Z"
 
 
-def replica_set(number: int, *, available: int = 0, replicas: int = 0, verified: bool = False) -> dict[str, Any]:
-    marks = {"deployment.kubernetes.io/revision": str(number), **({"uici/verified-at": NOW} if verified else {})}
+def replica_set(
+    number: int, *, available: int = 0, replicas: int = 0, verified: bool = False, mark: str = ""
+) -> dict[str, Any]:
+    mark = f"h{number} {NOW}" if verified else mark
+    marks = {"deployment.kubernetes.io/revision": str(number), **({"uici/verified-at": mark} if mark else {})}
     labels = {"app": "web", "pod-template-hash": f"h{number}"}
     container = {"name": "app", "image": f"web:{number}"}
     return {
@@ -52,14 +55,21 @@ LONG_AGO, JUST_NOW = "2026-11-25T11:00:00Z", "2026-11-25T11:59:50Z"
     [
         ([replica_set(3), replica_set(2)], [], [], 0, "no"),
         ([replica_set(3), replica_set(2, verified=True)], [], [], 2, "verified"),
+        ([replica_set(3, mark=f"h2 {NOW}"), replica_set(2, verified=True)], [], [], 2, "verified"),
+        ([replica_set(3, mark=f"h2 {NOW}")], [], [], 0, "no"),
+        ([replica_set(3, mark=NOW)], [], [], 0, "no"),
+        ([replica_set(3, mark="h3")], [], [], 0, "no"),
         ([replica_set(3, available=2, replicas=2)], [pod(3, LONG_AGO)], [], 3, "available"),
         ([replica_set(3, available=2, replicas=2)], [pod(3, JUST_NOW)], [], 0, "no"),
         ([replica_set(3, available=1, replicas=2)], [pod(3, LONG_AGO)], [], 0, "no"),
         ([replica_set(3), replica_set(2)], [], ["web-h2"], 2, "monitored"),
         ([replica_set(3, verified=True), replica_set(2, verified=True)], [], [], 3, "verified"),
     ],
-    ids=["nobody saw one", "marked", "it stands", "for a moment", "not all of it", "a monitor saw it", "the newest"],
-)
+    ids=[
+        "nobody saw one", "marked", "a mark that came along", "and no other", "a mark of nobody", "a mark without a moment",
+        "it stands", "for a moment", "not all of it", "a monitor saw it", "the newest",
+    ],
+)  # fmt: skip
 def test_what_counts_as_seen(sets: list[Any], pods: list[Any], series: list[str], rollback_to: int, seen: str) -> None:
     monitored = [{"labels": {"replicaset": name}, "value": "2"} for name in series]
     found = look(WEB, [replica_set(4, available=2, replicas=2), *sets], pods, NOW, monitored)
@@ -98,6 +108,62 @@ def test_a_daemonset_is_known_by_the_pods_that_it_has_left(pods: list[tuple[str,
     found = look(workload, revisions, seen_pods, NOW)
     assert found["revisions"][-1]["seen"] == seen
     assert found["revisions"][-1]["template"] == {"spec": {"containers": []}}
+
+
+@pytest.mark.parametrize(
+    ("current", "pods", "seen"),
+    [
+        ("b", [], {"a": "no", "b": "available", "c": "no"}),
+        ("a", [], {"a": "no", "b": "no", "c": "no"}),
+        ("a", [("a", LONG_AGO, "True"), ("c", LONG_AGO, "False")], {"a": "available", "b": "no", "c": "no"}),
+        ("a", [("a", LONG_AGO, "True"), ("a", LONG_AGO, "False")], {"a": "no", "b": "no", "c": "no"}),
+        ("a", [("a", JUST_NOW, "True")], {"a": "no", "b": "no", "c": "no"}),
+        ("c", [("c", LONG_AGO, "True")], {"a": "no", "b": "no", "c": "no"}),
+    ],
+    ids=["moved on to", "begun with", "it stands", "not all of it", "for a moment", "no other"],
+)
+def test_what_a_stateful_set_began_with_need_not_have_run(
+    current: str, pods: list[tuple[str, str, str]], seen: dict[str, str]
+) -> None:
+    """It is the current revision from the beginning, and again when it is gone back to, under a higher number."""
+    revisions = [
+        {
+            "metadata": {
+                "name": name,
+                "creationTimestamp": f"2026-11-25T1{age}:00:00Z",
+                "ownerReferences": [{"uid": "u"}],
+            },
+            "revision": number,
+            "data": {"spec": {"template": {"spec": {"containers": []}}}},
+        }
+        for name, age, number in (("a", 0, 3), ("b", 1, 2), ("c", 2, 4))
+    ]
+    ready = []
+    for name, since, status in pods:
+        one = pod(1, since, status)
+        one["metadata"]["labels"] = {"controller-revision-hash": name}
+        ready.append(one)
+    status = {"currentRevision": current, "updateRevision": "c"}
+    workload = {"kind": "StatefulSet", "metadata": {"name": "db", "uid": "u"}, "spec": {}, "status": status}
+    found = look(workload, revisions, ready, NOW)
+    assert {one["name"]: one["seen"] for one in found["revisions"]} == seen
+
+
+def test_the_mark_of_a_controller_revision_is_its_name() -> None:
+    revisions = [
+        {
+            "metadata": {
+                "name": name,
+                "ownerReferences": [{"uid": "u"}],
+                "annotations": {"uici/verified-at": f"a {NOW}"},
+            },
+            "revision": number,
+            "data": {"spec": {"template": {"spec": {"containers": []}}}},
+        }
+        for number, name in enumerate("ab", 1)
+    ]
+    workload = {"kind": "DaemonSet", "metadata": {"name": "agent", "uid": "u"}, "spec": {}}
+    assert [one["seen"] for one in look(workload, revisions, [], NOW)["revisions"]] == ["no", "verified"]
 
 
 def test_other_owners_revisions_are_left_out() -> None:
