@@ -17,6 +17,7 @@ from uici.engine.environments import OpenEnvironment, bounded
 from uici.engine.execution import Execution
 from uici.engine.guard import Surroundings, guard
 from uici.engine.redact import HIDDEN, holds_hidden
+from uici.engine.taken import own, too_soon
 from uici.engine.validate import locate
 from uici.engine.verdict import EndedError, StaleError, failed, refused
 from uici.model import Call, Pinned, Reason, Risk, Status, Touch
@@ -46,6 +47,9 @@ async def admit(core: Core, execution: Execution, place: OpenEnvironment, call: 
             pinned = await _declared(core, execution, place, pinned, declared)
         risk = Risk.DESTROY if pinned.unknown is not None else place.executor.risk(pinned)
         pinned = dataclasses.replace(pinned, call=dataclasses.replace(pinned.call, risk=risk))
+        if (wait := too_soon(execution, pinned, risk, core.clock())) > 0:
+            await core.sleep(wait)
+            continue
         await authorise_now(core, execution, place, max(risk, execution.risk or risk), pinned)
         around = Surroundings(
             environment=place.environment,
@@ -55,7 +59,7 @@ async def admit(core: Core, execution: Execution, place: OpenEnvironment, call: 
             identity=await core.environments.identity(place, fresh=max(risk, execution.risk or risk) is Risk.DESTROY),
             policies=execution.catalog.policies,
             taken=core.taken_by_others(execution),
-            own=execution.taking if risk is Risk.DESTROY else {},
+            own=own(execution, pinned.touches, risk),
         )
         if execution.command is None:
             raise failed(Reason.EXECUTOR, f"{call.path}: no command was accepted for it")

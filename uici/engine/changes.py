@@ -24,6 +24,7 @@ from uici.engine.roots import command_roots
 from uici.engine.running import new_answers, run_and_record
 from uici.engine.settle import Settled, settle
 from uici.engine.steps import Steps, accepted, retried
+from uici.engine.taken import count
 from uici.engine.uninterrupted import uninterrupted
 from uici.engine.verdict import EndedError, StaleError, failed, in_doubt
 from uici.executor import Done, Outcome, Rejected, Unknown
@@ -271,19 +272,13 @@ async def _act(
     clean["redacted"] = clean["call"] != intent["call"]
     entries.append(Entry(kind="intent", data=clean, incident=execution.incident, request=execution.id, at=core.clock()))
     # Counted before anything else can come between: others see at once what this one takes.
-    taking = dict(execution.taking)
-    for touch in pinned.touches:
-        key, takes = touch.resource.key, touch.takes
-        execution.taking[key] = (
-            execution.taking.get(key, 0) + takes
-            if call.risk is Risk.DESTROY
-            else max(execution.taking.get(key, 0), takes)
-        )
+    taking, took = dict(execution.taking), {key: dict(ids) for key, ids in execution.took.items()}
+    count(execution, pinned.touches, call.risk)
     try:
         await core.caught_up(execution)
         seq = await core.journal.append(*entries)
     except JournalError:
-        execution.taking = taking
+        execution.taking, execution.took = taking, took
         raise
     execution.intents += 1
     execution.touched = frozenset(touch.resource.key for touch in pinned.touches)
@@ -291,7 +286,9 @@ async def _act(
     core.calls.add(running)
     running.add_done_callback(core.calls.discard)
     # Cancelled: the call is over when its thread or connection is; until then nothing is let go.
-    return seq, deadline, await uninterrupted(running)
+    outcome = await uninterrupted(running)
+    execution.took_at = core.clock()
+    return seq, deadline, outcome
 
 
 async def _settle(

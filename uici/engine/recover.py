@@ -17,6 +17,7 @@ from uici.engine.execute import ended_by, not_recovered, record, run_accepted
 from uici.engine.execution import Execution, Recorded, undo_id
 from uici.engine.frozen import frozen
 from uici.engine.settle import EVERY, PATIENCE
+from uici.engine.taken import count
 from uici.engine.undo import closing, undone_by
 from uici.engine.uninterrupted import uninterrupted
 from uici.engine.verdict import in_doubt
@@ -54,7 +55,10 @@ def recovered(core: Core, unsettled: Unsettled) -> Execution:
         elif entry.kind == "intent":
             execution.intents += 1
             execution.recorded_answers.update(data.get("answers", {}))
-            execution.touched = frozenset(Touch.from_json(one).resource.key for one in data["touches"])
+            touches = tuple(Touch.from_json(one) for one in data["touches"])
+            execution.touched = frozenset(touch.resource.key for touch in touches)
+            count(execution, touches, Call.from_json(data["call"]).risk)
+            execution.took_at = entry.at
             if "items" in data:
                 execution.items[data["part"], data["index"]] = data["items"]
             place = (data["part"], data["index"], data["item"])

@@ -129,7 +129,7 @@ class RehearsalExecutor:
             namespace=one.get("namespace"),
             names=(name, one["id"]),
             labels=one.get("labels", {}),
-            owner=f"name/{name}",
+            owner=f"name/{one.get('of', name)}",
         )
 
     async def identity(self, facts: Facts) -> Identity:
@@ -150,10 +150,11 @@ class RehearsalExecutor:
             return Pinned(call=call, touches=(Touch(resource=call.on),))
         healthy = one["replicas"] if one["state"] == "running" else 0
         takes = healthy if call.path in ("Service.restart", "Service.remove") else 0
+        team = [each for each in world["services"].values() if each.get("of") == one["of"]] if "of" in one else [one]
         touch = Touch(
             resource=self._resource(world, call.on.name),
-            healthy=healthy,
-            desired=one["replicas"],
+            healthy=sum(each["replicas"] for each in team if each["state"] == "running"),
+            desired=sum(each["replicas"] for each in team),
             takes=takes,
             managed_by=one.get("managed_by"),
         )

@@ -1,0 +1,65 @@
+"""Taken: the healthy replicas that one command's own calls have taken of a service and that are not back yet.
+
+A rolling restart of its own, one after the other, takes one at a time only where each is back before the next. Must not
+decide: ``guard`` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from uici.engine.execution import Execution
+from uici.model import Pinned, Risk, Touch
+
+#: Seconds after a call until the count of the healthy ones is believed: an engine's own controllers count a moment later.
+MOMENT = 1.0
+
+
+def too_soon(execution: Execution, pinned: Pinned, risk: Risk, now: float) -> float:
+    """Seconds that the look is to wait, as an earlier call of this command took another replica of the same service just
+    now."""
+    if risk is Risk.DESTROY or not any(_others(execution, touch) for touch in pinned.touches if touch.takes):
+        return 0.0
+    return max(0.0, execution.took_at + MOMENT - now)
+
+
+def own(execution: Execution, touches: Sequence[Touch], risk: Risk) -> Mapping[str, int]:
+    """Of each owner, what earlier calls took: of a ``destroy`` for good, of a ``change`` as far as it is not back."""
+    if risk is Risk.DESTROY:
+        return execution.taking
+    missing: dict[str, int] = {}
+    for touch in touches:
+        missing[touch.resource.key] = max(missing.get(touch.resource.key, 0), touch.desired - touch.healthy)
+    return {
+        touch.resource.key: min(
+            _others(execution, touch),
+            # What was down before this command began is not its doing.
+            max(0, missing[touch.resource.key] - execution.missing.get(touch.resource.key, 0)),
+        )
+        for touch in touches
+    }
+
+
+def count(execution: Execution, touches: Sequence[Touch], risk: Risk) -> None:
+    """Counts what a call takes, from the moment of its intent on."""
+    before = own(execution, touches, risk)
+    at_once: dict[str, int] = {}
+    for touch in touches:
+        key = touch.resource.key
+        at_once[key] = at_once.get(key, 0) + touch.takes
+        execution.missing.setdefault(key, max(0, touch.desired - touch.healthy))
+        took = execution.took.setdefault(key, {})
+        took[touch.resource.id] = max(took.get(touch.resource.id, 0), touch.takes)
+    for key, takes in at_once.items():
+        total = before.get(key, 0) + takes
+        execution.taking[key] = total if risk is Risk.DESTROY else max(execution.taking.get(key, 0), total)
+
+
+def _others(execution: Execution, touch: Touch) -> int:
+    """How many other replicas of the same service earlier calls took. None of the target of a command that can be
+    reverted: it takes all of it down to put its successors there, which is one act."""
+    key = touch.resource.key
+    command = execution.command
+    if command is not None and command.translation.revert and execution.target and execution.target.key == key:
+        return 0
+    return sum(takes for id, takes in execution.took.get(key, {}).items() if id != touch.resource.id)
