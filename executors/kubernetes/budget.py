@@ -21,14 +21,13 @@ class Replicas:
 
 
 def replicas(one: Object) -> Replicas:
-    """Of a workload's status, or of a Pod that nobody controls."""
+    """Of a workload's status, or of a Pod that nobody controls. A Job's Pods come to an end by themselves and serve nobody:
+    they are no replicas of anything."""
     kind, spec, status = one["kind"], one.get("spec") or {}, one.get("status") or {}
     if kind == "Pod":
         return Replicas(int(ready(one)), 1)
     if kind == "DaemonSet":
         return Replicas(int(status.get("numberAvailable") or 0), int(status.get("desiredNumberScheduled") or 0))
-    if kind == "Job":
-        return Replicas(int(status.get("ready") or 0), int(spec.get("parallelism", 1)))
     if kind in ("Deployment", "StatefulSet", "ReplicaSet", "ReplicationController"):
         healthy = status.get("availableReplicas")
         if healthy is None and kind == "StatefulSet":

@@ -53,10 +53,7 @@ def _takes(change: Change, before: Object, after: Object | None) -> int:
     if change.writes("metadata", "ownerReferences") or change.writes("metadata", "finalizers"):
         return healthy  # it may be collected, with all that it owns
     spec = after.get("spec") or {}
-    if change.kind.name == "Job":
-        stops = bool(spec.get("suspend")) or change.writes("spec", "activeDeadlineSeconds")
-        return healthy if stops else budget.fewer(before, int(spec.get("parallelism", 1)))
-    if change.kind.name == "CronJob":
+    if change.kind.name in ("Job", "CronJob"):
         return 0
     takes = 0
     template = TEMPLATES[change.kind.name]
