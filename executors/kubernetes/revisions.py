@@ -117,7 +117,10 @@ def _seen(one: Object, workload: Object, pods: Sequence[Object], now: str, monit
         if whole != metadata["name"] or whole == state.get("updateRevision"):
             return "no"
         # The controller moves on to a revision only when the whole of it is ready; with the first it merely begins.
-        return "available" if not first or _stands(one, pods, now, metadata["name"]) else "no"
+        # One Pod after the other: none is replaced before all of them were ready.
+        ordered = (workload.get("spec") or {}).get("podManagementPolicy", "OrderedReady") == "OrderedReady"
+        went_on = ordered and int(state.get("updatedReplicas") or 0) > 0
+        return "available" if not first or went_on or _stands(one, pods, now, metadata["name"]) else "no"
     if rollouts.kind_of(workload) == "DaemonSet":
         # Nothing counts the Pods of its revisions; those that it still has elsewhere say how they are.
         return "available" if _stands(one, pods, now, (metadata.get("labels") or {}).get(_REVISION)) else "no"

@@ -149,6 +149,28 @@ def test_what_a_stateful_set_began_with_need_not_have_run(
     assert {one["name"]: one["seen"] for one in found["revisions"]} == seen
 
 
+@pytest.mark.parametrize(
+    ("policy", "updated", "seen"), [("OrderedReady", 1, "available"), ("OrderedReady", 0, "no"), ("Parallel", 1, "no")]
+)
+def test_what_is_replaced_in_order_was_ready(policy: str, updated: int, seen: str) -> None:
+    revisions = [
+        {
+            "metadata": {
+                "name": name,
+                "creationTimestamp": f"2026-11-25T1{number}:00:00Z",
+                "ownerReferences": [{"uid": "u"}],
+            },
+            "revision": number,
+            "data": {"spec": {"template": {"spec": {"containers": []}}}},
+        }
+        for number, name in enumerate("ac", 1)
+    ]
+    status = {"currentRevision": "a", "updateRevision": "c", "updatedReplicas": updated}
+    spec = {"podManagementPolicy": policy}
+    workload = {"kind": "StatefulSet", "metadata": {"name": "db", "uid": "u"}, "spec": spec, "status": status}
+    assert look(workload, revisions, [], NOW)["revisions"][-1]["seen"] == seen
+
+
 def test_the_mark_of_a_controller_revision_is_its_name() -> None:
     revisions = [
         {
