@@ -42,6 +42,7 @@ def check(path: str | None, form: str, live: bool, config: str | None, as_json: 
     try:
         problems = loader.check(lambda gathered: remembered.remember_passed(loader.path, gathered))
     finally:
+        gc.freeze()  # nor at the end of the process
         gc.enable()
     said: list[str] = []
     if live and exit_code(problems) == 0:
