@@ -23,7 +23,6 @@ SUITE = "bookworm"
 PYTHON = (3, 11)
 _INCLUDE = ("python3", "ca-certificates")
 _DULL = ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/locale", "usr/share/man", "usr/share/info")
-_MIRROR = "http://deb.debian.org/debian"
 
 
 def path() -> Path:
@@ -61,18 +60,20 @@ def _make(root: Path) -> Path:
             return root
         said += f"\ndebootstrap from {mirror}:\n{done.stdout[-1000:]}"
         shutil.rmtree(root, ignore_errors=True)
-    raise BuildError(f"no Debian root can be made:{said}")
+    raise BuildError(
+        f"no Debian root can be made:{said or ' apt on this machine names no mirror of Debian in its sources'}"
+    )
 
 
 def _mirrors() -> Iterator[str]:
-    """Those that apt on this machine fetches Debian from, then the usual one."""
+    """Those that apt on this machine fetches Debian from."""
     seen: dict[str, None] = {}
     for file in (Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("*"))):
         for line in file.read_text(errors="replace").splitlines() if file.is_file() else ():
             found = re.match(r"(?:URIs:|deb\s(?:\s*\[[^]]*\])?)\s*(https?://\S+?)/?(?:\s|$)", line)
             if found and "security" not in found[1]:
                 seen[found[1]] = None
-    yield from dict.fromkeys([*seen, _MIRROR])
+    yield from seen
 
 
 def tree(root: Path) -> Path:
