@@ -148,7 +148,7 @@ class Watching(threading.Thread):
     def run(self) -> None:
         decoder, rest = json.JSONDecoder(), ""
         assert self._process.stdout is not None
-        while data := self._process.stdout.read1(1 << 16):  # type: ignore[attr-defined]
+        while data := self._process.stdout.read1(1 << 16):  # type: ignore[attr-defined]  # BufferedReader has it, IO[bytes] does not say so
             now = time.time()
             rest = (rest + data.decode()).lstrip()
             with contextlib.suppress(ValueError):
@@ -237,7 +237,7 @@ class Bare:
         from kubernetes import client, config
 
         configuration = client.Configuration()
-        config.load_kube_config(config_file=kubeconfig, client_configuration=configuration)  # type: ignore[no-untyped-call]
+        config.load_kube_config(config_file=kubeconfig, client_configuration=configuration)  # type: ignore[no-untyped-call]  # the client says no types here
         self._client = client.ApiClient(configuration)
         self._apps = client.AppsV1Api(self._client)
         self._ask("/version")
@@ -249,7 +249,7 @@ class Bare:
             header_params={"Accept": "application/json"}, auth_settings=["BearerToken"],
         )  # fmt: skip
         answer = self._client.call_api(*sent)
-        data: bytes = answer.read()  # type: ignore[no-untyped-call]
+        data: bytes = answer.read()  # type: ignore[no-untyped-call]  # as above
         json.loads(data)
         return data
 
@@ -262,4 +262,4 @@ class Bare:
         )
 
     def close(self) -> None:
-        self._client.close()  # type: ignore[no-untyped-call]
+        self._client.close()  # type: ignore[no-untyped-call]  # as above

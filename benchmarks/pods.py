@@ -137,7 +137,7 @@ def listed(catalog: str, kubeconfig: str, namespace: str) -> None:
     """In a process of its own: the same Pods by the official client, in pages."""
     from kubernetes import client, config
 
-    config.load_kube_config(config_file=kubeconfig)  # type: ignore[no-untyped-call]
+    config.load_kube_config(config_file=kubeconfig)  # type: ignore[no-untyped-call]  # the client says no types here
     core = client.CoreV1Api()
     core.list_namespace(limit=1)
     before, began = _now(), time.perf_counter()

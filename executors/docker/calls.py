@@ -92,7 +92,7 @@ async def run(reads: Reads, call: Call, pool: Threads, *, observe: bool) -> Outc
             try:
                 done = _done(work)
                 return late(exchange, call.path, observe=observe) if exchange.expired else done
-            except Exception as error:  # noqa: BLE001 - as above
+            except Exception as error:  # noqa: BLE001 - no exception leaves the thread: each has its outcome
                 return came_to(error)
 
     timer = asyncio.get_running_loop().call_later(exchange.remaining(), exchange.expire)

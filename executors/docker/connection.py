@@ -242,9 +242,9 @@ class _API(docker.APIClient):
         """What a command prints: all of it is read, the end is kept."""
         if stream or demux:
             # docker-py's stubs leave this method of its own out.
-            return super()._read_from_socket(response, stream, tty=tty, demux=demux)  # type: ignore[misc]
+            return super()._read_from_socket(response, stream, tty=tty, demux=demux)  # type: ignore[misc]  # left out of the stubs
         try:
-            return last(super()._read_from_socket(response, True, tty=tty))  # type: ignore[misc]
+            return last(super()._read_from_socket(response, True, tty=tty))  # type: ignore[misc]  # left out of the stubs
         finally:
             response.close()
 
@@ -256,7 +256,7 @@ class _API(docker.APIClient):
     def _check_is_tty(self, container: Any) -> Any:
         """What a container was made with stays; docker-py inspects it again for each log."""
         known = self._made.tty(str(container))
-        return super()._check_is_tty(container) if known is None else known  # type: ignore[misc]
+        return super()._check_is_tty(container) if known is None else known  # type: ignore[misc]  # left out of the stubs, as those above
 
     def request(self, *given: Any, **options: Any) -> requests.Response:
         if _current().served is not None:

@@ -95,7 +95,7 @@ class Containers(Supervised):
                 for name in self.services:
                     self._run(image, name)
                 for name in self.services:
-                    wait(f"{name} to be healthy", lambda name=name: self.answers(name), 20)  # type: ignore[misc]
+                    wait(f"{name} to be healthy", lambda name=name: self.answers(name), 20)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
                 return
             except (DockerException, DemoError) as error:
                 problems.append(f"{image}: {error}")

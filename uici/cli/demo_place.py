@@ -220,7 +220,7 @@ class Supervised:
             )
         wait(f"a supervisord at {self.socket}", self._ready)
         for name in self.programs():
-            wait(f"{name} to answer", lambda name=name: self.answers(name))  # type: ignore[misc]
+            wait(f"{name} to answer", lambda name=name: self.answers(name))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
         self.pids = {int(one["pid"]) for one in self.call("supervisor.getAllProcessInfo") if one["pid"]}
 
     def _ready(self) -> bool:

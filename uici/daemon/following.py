@@ -110,7 +110,7 @@ async def _with_beats(daemon: Daemon, pieces: AsyncIterator[Piece]) -> AsyncGene
         if getting is not None:
             getting.cancel()
             await asyncio.gather(getting, return_exceptions=True)
-        await pieces.aclose()  # type: ignore[attr-defined]
+        await pieces.aclose()  # type: ignore[attr-defined]  # an async generator, typed as an iterator
 
 
 async def _result(daemon: Daemon, id: str) -> Result | None:

@@ -81,7 +81,7 @@ class Joining:
             self._taken.update(seqs)
             task = asyncio.create_task(self._join(environment, group), name=f"join-{environment}")
             self._tasks[environment] = task
-            task.add_done_callback(lambda task, name=environment, seqs=seqs: self._ended(task, name, seqs))  # type: ignore[misc]
+            task.add_done_callback(lambda task, name=environment, seqs=seqs: self._ended(task, name, seqs))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
 
     def tasks(self) -> list[asyncio.Task[None]]:
         return list(self._tasks.values())
