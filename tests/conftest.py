@@ -7,6 +7,7 @@ A test that needs an engine says ``@pytest.mark.engine("docker")``. A missing en
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,13 @@ from tests import engines
 if TYPE_CHECKING:
     from tests.engines.kubernetes import Cluster
 
-#: Tests of these share one engine that is dear to start, and so one worker.
-_ONE_WORKER = ("kubernetes",)
+#: Dear to start: a worker starts it once and keeps it, and what a module puts into it stays with that worker.
+_A_MODULE_A_WORKER = ("kubernetes",)
+#: What takes minutes, longest first. Workers begin with these, so that at the end none is left alone with one of them.
+_LONG = (
+    "tests/end_to_end/test_kubernetes.py",
+    "tests/infrastructure/test_in_cluster.py",
+)
 
 
 # How long an example takes says how busy the machine is, and no test asserts a time.
@@ -28,19 +34,34 @@ settings.load_profile("uici")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # pytest-xdist 3.8 groups nothing under pytest 9.2 and says nothing: every worker would start every engine.
-    if config.getoption("dist", "no") == "loadgroup" and pytest.version_tuple >= (9, 2):
-        raise pytest.UsageError("--dist loadgroup does not work with this pytest; install the pinned one: make setup")
+    if config.getoption("dist", "no") == "loadgroup":
+        # pytest-xdist 3.8 groups nothing under pytest 9.2 and says nothing: every worker would start every engine.
+        if pytest.version_tuple >= (9, 2):
+            raise pytest.UsageError(
+                "--dist loadgroup does not work with this pytest; install the pinned one: make setup"
+            )
+        # Else xdist begins with the groups of most tests, which are not those that take longest.
+        config.option.loadscopereorder = False
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         needed = {name for marker in item.iter_markers("engine") for name in marker.args}
-        for name in needed.intersection(_ONE_WORKER):
+        for name in needed.intersection(_A_MODULE_A_WORKER):
             if any(True for _ in item.iter_markers("xdist_group")):
-                raise pytest.UsageError(f"{item.nodeid}: its group is {name}, by its engine; take its xdist_group away")
-            item.add_marker(pytest.mark.xdist_group(name))
+                raise pytest.UsageError(
+                    f"{item.nodeid}: its group is its module, by its engine {name}; take its xdist_group away"
+                )
+            item.add_marker(pytest.mark.xdist_group(f"{item.path.parent.name}/{item.path.stem}"))
+    if config.getoption("loadgroup", False):
+        items.sort(key=_begun)
+
+
+def _begun(item: pytest.Item) -> int:
+    """Its module's place among the long ones; the others keep their order behind them."""
+    module = item.nodeid.partition("::")[0]
+    return _LONG.index(module) if module in _LONG else len(_LONG)
 
 
 @pytest.fixture(scope="session")
@@ -78,3 +99,13 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     controller = not hasattr(session.config, "workerinput")
     if controller and session.exitstatus == pytest.ExitCode.OK and _missing_in_ci():
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    if controller and session.config.cache is not None:
+        _forget_groups(session.config.cache)
+
+
+def _forget_groups(cache: pytest.Cache) -> None:
+    """xdist writes a test's group behind its name: ``--last-failed`` without workers would know none, and run all."""
+    failed = cache.get("cache/lastfailed", {})
+    named = {re.sub(r"@[^]@]*$", "", name): True for name in failed}
+    if named != failed:
+        cache.set("cache/lastfailed", named)
