@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -22,9 +22,10 @@ from uici.engine.environments import OpenEnvironment
 from uici.engine.execution import Execution, size_of
 from uici.engine.frozen import copies_of
 from uici.engine.left import remember
+from uici.engine.result import cancelled, ended_by, not_recovered, record, undo_message, unread
 from uici.engine.roots import command_roots
 from uici.engine.steps import Steps
-from uici.engine.undo import closing, undo
+from uici.engine.undo import undo
 from uici.engine.uninterrupted import uninterrupted
 from uici.engine.validate import FRESH, environment_of, operation_of, parameters_of, target_of, translation_of
 from uici.engine.verdict import EndedError, StaleError, failed, refused
@@ -33,7 +34,6 @@ from uici.engine.write_only import values, without
 from uici.journal import Entry
 from uici.model import (
     Command,
-    DeniedError,
     ExpressionError,
     JournalError,
     Reason,
@@ -41,7 +41,6 @@ from uici.model import (
     Result,
     Risk,
     Status,
-    UICIError,
     UnreachableError,
     Verification,
     rfc3339,
@@ -61,7 +60,7 @@ async def execute(core: Core, execution: Execution) -> Result:
             except asyncio.CancelledError:
                 # A daemon that stops leaves the Request without a result: its next start settles it by evidence.
                 if not core.closing:
-                    await uninterrupted(record(core, execution, _cancelled(execution)))
+                    await uninterrupted(record(core, execution, cancelled(execution)))
                 raise
             except JournalError:
                 raise
@@ -73,26 +72,6 @@ async def execute(core: Core, execution: Execution) -> Result:
         raise
     finally:
         core.end(execution)
-
-
-def ended_by(execution: Execution, error: Exception) -> Result:
-    """The Result of a walk that ended early."""
-    if isinstance(error, EndedError):
-        return execution.result(error.status, error.reason, str(error))
-    if execution.intents:
-        message = f"something was changed, and then: {_said(error)}; a person has to look"
-        return execution.result(Status.IN_DOUBT, Reason.IN_DOUBT, message)
-    reason = _reason(error) if isinstance(error, UnreachableError) else Reason.EXECUTOR
-    return execution.result(Status.FAILED, reason, _said(error))
-
-
-def _reason(error: Exception) -> Reason:
-    """Of a read that failed."""
-    return Reason.PERMISSION if isinstance(error, DeniedError) else Reason.UNREACHABLE
-
-
-def _said(error: Exception) -> str:
-    return str(error) if isinstance(error, UICIError) else f"UICI failed inside: {type(error).__name__}: {error}"
 
 
 async def _walk(core: Core, execution: Execution, held: AsyncExitStack) -> Result:
@@ -189,8 +168,8 @@ async def run_accepted(core: Core, execution: Execution, command: Command, place
     # Verify: recovered, not recovered, or nobody can tell. Undo only what is known not to have helped.
     verification = await _verify(core, execution, command, steps)
     if execution.cancelled.is_set() and verification is Verification.INCONCLUSIVE:
-        cancelled = failed(Reason.CANCELLED, f"cancelled by {execution.cancelled_by}")
-        return await _failed(core, execution, command, steps, cancelled)
+        ended = failed(Reason.CANCELLED, f"cancelled by {execution.cancelled_by}")
+        return await _failed(core, execution, command, steps, ended)
     if verification is Verification.NOT_RECOVERED:
         undone = None if nothing or execution.undoing else await undo(core, execution, command, steps, execute)
         return not_recovered(execution, undone, nothing=nothing and execution.undoing)
@@ -203,18 +182,6 @@ async def run_accepted(core: Core, execution: Execution, command: Command, place
     if execution.failures:
         message += f"; {len(execution.failures)} of {execution.offered} failed, the first: {execution.failures[0]}"
     return execution.result(Status.DONE, Reason.NOTHING_TO_DO if nothing else None, message, verification=verification)
-
-
-def not_recovered(execution: Execution, undone: Mapping[str, Any] | None, *, nothing: bool = False) -> Result:
-    """``nothing``: it is an undo that found nothing to do, which must not be taken for one that did all it can."""
-    message = f"{execution.request.operation}: it did not help" + _undo_message(undone)
-    return execution.result(
-        Status.UNVERIFIED,
-        Reason.NOTHING_TO_DO if nothing else Reason.VERIFICATION,
-        message,
-        verification=Verification.NOT_RECOVERED,
-        undo=undone,
-    )
 
 
 def _stored(core: Core, execution: Execution, command: Command, place: OpenEnvironment) -> Entry:
@@ -271,7 +238,7 @@ async def _look_before(core: Core, execution: Execution, command: Command, place
             known_target=command.target,
         )
     except (EndedError, ExpressionError, UnreachableError) as error:
-        reason = error.reason if isinstance(error, EndedError) else _reason(error)
+        reason = error.reason if isinstance(error, EndedError) else unread(error)
         raise failed(
             reason, f"{command.operation.name}: how it is before cannot be told, so nothing was done: {error}"
         ) from error
@@ -360,7 +327,7 @@ async def _failed(
     core: Core, execution: Execution, command: Command, steps: Steps, error: EndedError | UnreachableError
 ) -> Result:
     """A call failed, was refused, or is in doubt: what was changed before it is undone, but never in doubt."""
-    ended = error if isinstance(error, EndedError) else failed(_reason(error), str(error))
+    ended = error if isinstance(error, EndedError) else failed(unread(error), str(error))
     # A `revert` looks for itself at how far it came; an `undo` is for what certainly was changed.
     nothing = execution.applied == 0 and not (execution.begun and command.translation.revert)
     if ended.status is Status.IN_DOUBT or nothing or execution.dry_run:
@@ -374,63 +341,4 @@ async def _failed(
     undone = None if execution.undoing else await undo(core, execution, command, steps, execute)
     # A refusal after something was changed is a failure of the whole: it did not do what was asked.
     status = Status.FAILED if ended.status is Status.REFUSED else ended.status
-    return execution.result(status, ended.reason, f"{ended}{_undo_message(undone)}", undo=undone)
-
-
-def _undo_message(undone: Mapping[str, Any] | None) -> str:
-    if undone is None:
-        return ""
-    return "; it was undone" if undone["status"] == "done" else f"; undoing it failed: {undone['message']}"
-
-
-def _cancelled(execution: Execution) -> Result:
-    if execution.intents:
-        return execution.result(
-            Status.IN_DOUBT, Reason.IN_DOUBT, "cancelled after something was changed and before it was verified"
-        )
-    return execution.result(Status.FAILED, Reason.CANCELLED, "cancelled before anything was changed")
-
-
-async def record(core: Core, execution: Execution, result: Result) -> Result:
-    """Journals the Result, with what follows from it, in one transaction."""
-    redacted = Result.from_json(core.redact(execution, result.to_json()))
-    key = execution.target.key if execution.target else (f"{execution.place.engine}|" if execution.place else None)
-    entries = [
-        Entry(
-            kind="result",
-            data={
-                "result": redacted.to_json(),
-                "key": key,
-                "changed": execution.intents > 0,
-                "seen": execution.seen,
-                "started": execution.started,
-            },
-            incident=execution.incident,
-            request=execution.id,
-            at=core.clock(),
-        )
-    ]
-    # Inconclusive or in doubt: no next change there by anyone but a person.
-    if result.status is Status.IN_DOUBT or (result.reason is Reason.INCONCLUSIVE and execution.intents):
-        entries += closing(core, execution, redacted.message)
-    # An incident's worker escalates for its own, a command for its undo; other doors have nobody who would.
-    undo_failed = result.undo is not None and result.undo["status"] != "done"
-    person = undo_failed or result.status in (Status.IN_DOUBT, Status.NEEDS_APPROVAL)
-    person = person or result.reason is Reason.INCONCLUSIVE
-    if person and execution.incident is None and not execution.undoing and not execution.dry_run:
-        reason = result.reason.value if result.reason else result.status.value
-        entries.append(
-            core.escalation(
-                "undo_failed" if undo_failed else reason,
-                f"{result.operation} in {result.environment}: {result.status.value}",
-                redacted.message,
-                environment=result.environment,
-                request=result.id,
-            )
-        )
-    if execution.incident is not None and execution.risk is Risk.OBSERVE and result.status is Status.DONE:
-        await core.write_behind(execution, *entries)  # a question of a plan; its next change waits for it
-        return redacted
-    await core.caught_up(execution)
-    await core.journal.append(*entries)
-    return redacted
+    return execution.result(status, ended.reason, f"{ended}{undo_message(undone)}", undo=undone)

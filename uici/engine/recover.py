@@ -13,9 +13,10 @@ from typing import Any
 
 from uici.engine.core import Core
 from uici.engine.environments import OpenEnvironment
-from uici.engine.execute import ended_by, not_recovered, record, run_accepted
+from uici.engine.execute import run_accepted
 from uici.engine.execution import Execution, Recorded, undo_id
 from uici.engine.frozen import frozen
+from uici.engine.result import ended_by, not_recovered, record
 from uici.engine.settle import EVERY, PATIENCE
 from uici.engine.taken import count
 from uici.engine.undo import closing, undone_by
