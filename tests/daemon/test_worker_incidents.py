@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from uici.daemon import incidents
+from uici.daemon.escalation import escalation
 from uici.model import Alert, Environment, Incident, Operation, Reason, Resource, Result, epoch, rfc3339
 from uici.planners import Conclusion, Verdict
 
@@ -151,7 +152,7 @@ def test_an_escalation_is_bounded_whatever_an_alert_says() -> None:
         fingerprint="f",
     )
     incident = incidents.opened("i", alert, BEGIN, environment="local", target=None)
-    data = incidents.escalation(incidents.escalated(incident, "brake", "m", BEGIN)).data
+    data = escalation(incidents.escalated(incident, "brake", "m", BEGIN)).data
     assert len(data["title"]) <= 250
     assert len(data["message"]) <= 8000
 

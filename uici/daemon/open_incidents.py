@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable
 
 from uici.daemon import incidents
+from uici.daemon.escalation import escalation
 from uici.journal import Entry, Journal
 from uici.model import UNENDED, Incident, IncidentState, JournalError
 
@@ -73,7 +74,7 @@ class OpenIncidents:
             rows.append(incidents.entry(incident))
             escalated = incident.state is IncidentState.ESCALATED
             if escalated and self._written.get(incident.id) is not IncidentState.ESCALATED:
-                rows.append(self._redacted(incidents.escalation(incident)))
+                rows.append(self._redacted(escalation(incident)))
             self._written[incident.id] = incident.state
         rows.extend(entries)
         if not rows:

@@ -9,6 +9,7 @@ import asyncio
 import time
 
 from uici.daemon import incidents
+from uici.daemon.escalation import escalation
 from uici.daemon.running import new_id
 from uici.journal import Journal
 from uici.model import Clock, Incident, IncidentState, rfc3339
@@ -36,4 +37,4 @@ async def storm(journal: Journal, message: str, clock: Clock = time.time) -> Non
             opened_at=now,
             changed_at=now,
         )
-        await journal.append(incidents.entry(incident), incidents.escalation(incident))
+        await journal.append(incidents.entry(incident), escalation(incident))

@@ -16,7 +16,7 @@ from uici.daemon import incidents
 from uici.daemon.joining import Joining
 from uici.daemon.logs import logger
 from uici.daemon.open_incidents import OpenIncidents
-from uici.daemon.prometheus import Prometheus
+from uici.daemon.recoveries import Recoveries
 from uici.daemon.repeats import Repeats
 from uici.engine.core import Sleep
 from uici.journal import Entry
@@ -68,17 +68,25 @@ class Worker:
             clock,
             sleep,
             self.repeats,
-            confirm=lambda: self._prometheus() is not None,
+            confirm=lambda: self._recoveries.confirmed,
             begin=self._begin,
             done=self._task_ended,
         )
+        self._recoveries = Recoveries(
+            infrastructure,
+            self._open,
+            clock,
+            sleep,
+            save=self._save,
+            notify=self._notify,
+            done=self._task_ended,
+            stopping=lambda: self._stopping,
+        )
         self._running: dict[str, asyncio.Task[None]] = {}
-        self._confirming: dict[str, asyncio.Task[None]] = {}
         self._known: set[str] = set()
         self._woken = asyncio.Event()
         self._stopping = False
         self._prune_at = clock() + FIRST_PRUNE
-        self._monitor: Prometheus | None = None
 
     # The loop
 
@@ -107,19 +115,17 @@ class Worker:
         self._stopping = True
         if self._running and grace > 0:
             await asyncio.wait(list(self._running.values()), timeout=grace)
-        tasks = [*self._joining.tasks(), *self._confirming.values()]
+        tasks = [*self._joining.tasks(), *self._recoveries.tasks()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._monitor is not None:
-            await self._monitor.close()
-            self._monitor = None
+        await self._recoveries.close()
 
     async def _turn(self) -> None:
         for incident in await self._open.refresh(self._running):
             await self._give_back(incident)
         await self._joining.take()
-        await self._look_at_watched()
+        await self._recoveries.look()
         await self._begin()
         await self._prune()
 
@@ -174,61 +180,6 @@ class Worker:
         self._notify()
         self.wake()
 
-    # Watching
-
-    async def _look_at_watched(self) -> None:
-        now = self._clock()
-        changed = []
-        for incident in self._open.in_states(IncidentState.WATCHING):
-            new = incidents.due(incident, now)
-            if new is incident and incident.waits_for is not None:
-                new = incidents.dependency_moved(incident, self._open.get(incident.waits_for), now)
-            if new is not incident:
-                changed.append(new)
-            elif not incident.firing and incident.id not in self._confirming:
-                self._spawn(self._confirming, incident.id, self._confirm(incident))
-        ended = [
-            incidents.ended(one, "inconclusive", now)
-            for one in self._open.in_states(IncidentState.ESCALATED)
-            if not one.alerts and epoch(one.changed_at) + self._settle() < now  # a storm that has passed
-        ]
-        if changed or ended:
-            await self._open.save([*changed, *ended])
-            self._notify()
-
-    async def _confirm(self, incident: Incident) -> None:
-        """A recovery is one when the alert's expression stays empty while its series have fresh samples."""
-        prometheus = self._prometheus()
-        if prometheus is None:
-            await self._open.save([incidents.gone(incident, self._clock())])
-            return
-        window = max([await prometheus.window(alert) for alert in incident.alerts], default=0.0)
-        until = max(epoch(incident.watch_until or incident.changed_at), self._clock() + window) + 2 * SWEEP
-        while not self._stopping:
-            verdicts = [await prometheus.stayed_empty(alert) for alert in incident.alerts]
-            current, now = self._open.get(incident.id), self._clock()
-            if current is None or current.state is not IncidentState.WATCHING or current.firing:
-                return
-            if all(verdict is True for verdict in verdicts):
-                await self._save(incidents.ended(current, "recovered", now))
-                return
-            if now > until:
-                message = "its alerts are resolved, but fresh samples of their expressions did not confirm it"
-                await self._save(incidents.ended(current, "inconclusive", now, message))
-                return
-            await self._sleep(SWEEP)
-
-    def _settle(self) -> float:
-        return self._infrastructure.catalog.platform.settle
-
-    def _prometheus(self) -> Prometheus | None:
-        url = self._infrastructure.catalog.platform.prometheus
-        if url is None:
-            return None
-        if self._monitor is None or self._monitor.url != url:
-            self._monitor = Prometheus(url, clock=self._clock)
-        return self._monitor
-
     # Acting
 
     async def _begin(self) -> None:
@@ -244,14 +195,13 @@ class Worker:
             if None in paused or incident.environment in paused or incident.key in keys:
                 continue
             keys.add(incident.key)
-            self._spawn(self._running, incident.id, self._act(incident.id))
+            self._spawn(incident.id)
 
-    def _spawn(self, among: dict[str, asyncio.Task[None]], id: str, work: object) -> None:
-        task: asyncio.Task[None] = asyncio.create_task(work, name=f"incident-{id}")  # type: ignore[arg-type]
-        among[id] = task
+    def _spawn(self, id: str) -> None:
+        task = self._running[id] = asyncio.create_task(self._act(id), name=f"incident-{id}")
 
         def over(done: asyncio.Task[None]) -> None:
-            among.pop(id, None)
+            self._running.pop(id, None)
             self._task_ended(done)
 
         task.add_done_callback(over)
@@ -351,17 +301,15 @@ class Worker:
         return bool(entries) and bool(entries[-1].data["changed"])
 
     async def _conclude(self, id: str, conclusion: Conclusion) -> None:
-        incident, now, settle = self._current(id), self._clock(), self._settle()
+        incident = self._current(id)
         if conclusion.verdict is Verdict.BLOCKED and conclusion.dependency is not None:
+            now, settle = self._clock(), self._infrastructure.catalog.platform.settle
             dependency = await self._incident_of(incident, conclusion.dependency)
             await self._save(incidents.blocked(incident, conclusion, dependency, now, settle))
             return
-        watch = settle
-        prometheus = self._prometheus()
-        if conclusion.verdict is Verdict.CHANGED and prometheus is not None and incident.alerts:
-            watch = max(watch, *[await prometheus.window(alert) for alert in incident.alerts])
-            incident, now = self._current(id), self._clock()
-        await self._save(incidents.concluded(incident, conclusion, now, watch, confirm=prometheus is not None))
+        watch = await self._recoveries.window(incident, changed=conclusion.verdict is Verdict.CHANGED)
+        incident, now = self._current(id), self._clock()
+        await self._save(incidents.concluded(incident, conclusion, now, watch, confirm=self._recoveries.confirmed))
 
     async def _incident_of(self, incident: Incident, dependency: tuple[str, str | None]) -> Incident | None:
         """The dependency's own incident; one may still be on its way, so it is waited for a little."""
