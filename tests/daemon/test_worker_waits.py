@@ -1,0 +1,147 @@
+"""What the worker waits for, and that nothing else waits with it."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from tests.daemon.working import working
+from tests.engine.rehearsal import write_world
+from uici.journal import Entry
+from uici.model import IncidentState, JournalError, Origin, Request, Result
+
+OPEN, ACTING, WATCHING = IncidentState.OPEN, IncidentState.ACTING, IncidentState.WATCHING
+ESCALATED = IncidentState.ESCALATED
+FAILED = {"state": "failed"}
+
+
+async def test_a_service_whose_dependency_is_down_is_not_restarted_in_vain(folder: Path) -> None:
+    write_world(folder / "world.json", {"front": FAILED, "db": FAILED})
+    async with working(folder) as work:
+        await work.post(work.alert(service="front"))
+        work.sleeper.flow()
+        incident = await work.one(ESCALATED)
+        assert incident.reason == "dependency"
+        assert "front depends on db, which is failed" in incident.message
+        assert work.effects == []
+
+
+async def test_a_dependency_with_its_own_incident_is_waited_for(folder: Path) -> None:
+    write_world(folder / "world.json", {"front": FAILED, "db": FAILED})
+    async with working(folder) as work:
+        await work.post(work.alert(service="front"), work.alert(service="db"))
+        found = await work.until(lambda found: len(found) == 2 and all(one.state is WATCHING for one in found))
+        assert {one.target.name: one.reason for one in found if one.target} == {"front": "dependency", "db": None} or (
+            work.effects == ["Service.restart db", "Service.restart front"]
+        )
+        work.worker.wake()
+        await work.until(lambda found: all(one.state is WATCHING and one.reason is None for one in found))
+        assert work.effects == ["Service.restart db", "Service.restart front"]
+
+
+async def test_a_paused_environment_waits_and_goes_on_when_it_may(folder: Path) -> None:
+    write_world(folder / "world.json", {"web": FAILED})
+    async with working(folder) as work:
+        await work.infrastructure.pause("stage", "human:anna")
+        await work.post(work.alert(service="web"))
+        assert (await work.one(OPEN)).state is OPEN
+        work.advance(6)
+        await work.infrastructure.resume("stage", "human:anna")
+        work.advance(6)
+        await work.one(WATCHING)
+        assert work.effects == ["Service.restart web"]
+
+
+async def test_an_engine_that_comes_back_in_time_is_healed(folder: Path) -> None:
+    write_world(folder / "world.json", {"web": FAILED})
+    async with working(folder) as work:
+        work.change_world(down=True)
+        await work.post(work.alert(service="web"))
+        work.change_world(down=False)
+        work.sleeper.flow()
+        await work.one(WATCHING)
+        assert work.effects == ["Service.restart web"]
+
+
+async def test_one_stuck_target_delays_nobody_and_one_target_is_acted_on_once_at_a_time(folder: Path) -> None:
+    write_world(folder / "world.json", {"web": FAILED, "other": FAILED})
+    async with working(folder) as work:
+        gate = asyncio.Event()
+        execute = work.infrastructure.execute
+
+        async def stuck(request: Request, origin: Origin, **more: Any) -> Result:
+            if request.operation == "restart_service" and request.parameters["service"] == "web":
+                await gate.wait()
+            return await execute(request, origin, **more)
+
+        work.infrastructure.execute = stuck  # type: ignore[method-assign]
+        await work.post(work.alert(service="web"))
+        await work.until(lambda found: found and found[0].state is ACTING)
+        await work.post(work.alert(service="other"), work.alert(service="web", instance="2"))
+        await work.until(lambda found: found[0].state is WATCHING)
+        assert work.effects == ["Service.restart other"]
+        gate.set()
+        found = await work.until(lambda found: all(one.state is WATCHING for one in found))
+        assert sorted(len(one.alerts) for one in found) == [1, 2]
+        assert work.effects == ["Service.restart other", "Service.restart web"]
+
+
+async def test_only_so_many_incidents_are_worked_on_at_once(folder: Path) -> None:
+    write_world(folder / "world.json", {f"s{number}": FAILED for number in range(12)})
+    async with working(folder) as work:
+        running = most = 0
+        execute = work.infrastructure.execute
+
+        async def counted(request: Request, origin: Origin, **more: Any) -> Result:
+            nonlocal running, most
+            running += 1
+            most = max(most, running)
+            try:
+                return await execute(request, origin, **more)
+            finally:
+                running -= 1
+
+        work.infrastructure.execute = counted  # type: ignore[method-assign]
+        await work.post(*(work.alert(service=f"s{number}") for number in range(12)))
+        await work.until(lambda found: len(found) == 12 and all(one.state is WATCHING for one in found))
+        assert most == 4  # worker.incidents_at_once of the catalog
+
+
+async def test_a_bug_met_by_one_incident_keeps_no_other_from_being_healed(folder: Path) -> None:
+    write_world(folder / "world.json", {"web": FAILED, "other": FAILED})
+    async with working(folder) as work:
+        execute = work.infrastructure.execute
+
+        async def broken(request: Request, origin: Origin, **more: Any) -> Result:
+            if request.parameters.get("service") == "web":
+                raise RuntimeError("a bug")
+            return await execute(request, origin, **more)
+
+        work.infrastructure.execute = broken  # type: ignore[method-assign]
+        await work.post(work.alert(service="web"), work.alert(service="other"))
+        found = await work.until(lambda found: len(found) == 2 and not {one.state for one in found} & {OPEN, ACTING})
+        assert {one.target.name: one.state for one in found if one.target} == {"web": ESCALATED, "other": WATCHING}
+
+
+async def test_a_journal_that_fails_for_a_while_loses_nothing(folder: Path) -> None:
+    write_world(folder / "world.json", {"web": FAILED})
+    async with working(folder) as work:
+        append, failing = work.journal.append, True
+
+        async def failed(*entries: Entry) -> int:
+            if failing:
+                tried.set()
+                raise JournalError("disk full")
+            return await append(*entries)
+
+        tried = asyncio.Event()
+        await append(work.accepted(work.alert(service="web")))
+        work.journal.append = failed  # type: ignore[method-assign]
+        work.worker.wake()
+        await asyncio.wait_for(tried.wait(), 10)
+        assert work.effects == []
+        failing = False
+        work.sleeper.flow()
+        await work.one(WATCHING, ESCALATED)
+        assert work.effects == ["Service.restart web"]
