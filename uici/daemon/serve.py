@@ -29,11 +29,12 @@ from uici.daemon.logs import logger
 from uici.daemon.outbox import Outbox
 from uici.daemon.proof import Proof
 from uici.daemon.running import Running
-from uici.daemon.server import Daemon, application
+from uici.daemon.server import Daemon, application, shortcut
 from uici.daemon.status import pauses_of, warnings_of
 from uici.daemon.table import ROUTES
 from uici.daemon.tokens import Tokens
 from uici.daemon.watched import watched
+from uici.daemon.webhooks import post_alertmanager
 from uici.daemon.worker import Worker
 from uici.engine import UniversalInfrastructureInterface
 from uici.engine.facts import gather
@@ -165,6 +166,7 @@ class Serving:
             shutdown_timeout=2.0,
         )
         await runner.setup()
+        shortcut(daemon, next(one for one in ROUTES if one.handler is post_alertmanager), runner)
         stack.push_async_callback(runner.cleanup)
         with bind(local) as unix:
             stack.callback(local.unlink, missing_ok=True)

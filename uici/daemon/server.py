@@ -11,7 +11,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 from aiohttp import hdrs, web
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from uici.daemon.watched import WatchedJournal
     from uici.engine import UniversalInfrastructureInterface
     from uici.journal import Journal
+
+Answering = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 #: Of JSON bodies at the API; the payload of a webhook is checked field by field and needs no such bound.
 DEPTH = 32
@@ -84,7 +86,7 @@ async def _expect(request: web.Request) -> None:
     """Nothing yet: ``100 Continue`` is sent by ``read``, once it is known that the body is wanted."""
 
 
-def _wrapped(daemon: Daemon, route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+def _wrapped(daemon: Daemon, route: Route) -> Answering:
     responses, name = daemon.counts.responses, route.name
 
     async def handle(request: web.Request) -> web.StreamResponse:
@@ -97,61 +99,89 @@ def _wrapped(daemon: Daemon, route: Route) -> Callable[[web.Request], Awaitable[
 
 
 def _errors(daemon: Daemon) -> Any:
-    log = logger()
-
     @web.middleware
-    async def errors(
-        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-    ) -> web.StreamResponse:
+    async def errors(request: web.Request, handler: Answering) -> web.StreamResponse:
         try:
             return await handler(request)
-        except ProblemError as error:
-            problem = error
-        except web.HTTPMethodNotAllowed as error:
+        except Exception as error:  # noqa: BLE001 - each kind is told apart where it is answered
+            return _refusal(daemon, request, error, request.match_info.route.name or "none")
+
+    return errors
+
+
+def shortcut(daemon: Daemon, route: Route, runner: web.AppRunner) -> None:
+    """From now on that route's own address is answered without looking for a route; by the same wrapper, as at any door.
+
+    A storm of alerts is one address asked thousands of times a second.
+    """
+    server = runner.server
+    if server is None:
+        raise RuntimeError("the runner is set up before its shortcut")
+    ordinary = cast("Answering", server.request_handler)
+    wrapped, method, path, name = _wrapped(daemon, route), route.method, route.path, route.name
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        if request.raw_path != path or request.method != method:
+            return await ordinary(request)
+        try:
+            return await wrapped(request)
+        except Exception as error:  # noqa: BLE001 - each kind is told apart where it is answered
+            return _refusal(daemon, request, error, name)
+
+    server.request_handler = cast("Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]", handle)
+
+
+def _refusal(daemon: Daemon, request: web.Request, error: Exception, door: str) -> web.Response:
+    """What is answered instead, counted and logged. Raises the error where nobody is there to be answered."""
+    if isinstance(error, ConnectionResetError):
+        raise error
+    problem = _problem_of(request, error)
+    if request.can_read_body and not request.content.at_eof():
+        problem.close = True
+    daemon.counts.responses.add(door, str(problem.status))
+    daemon.counts.refusals.add(door, problem.code)
+    logger().warning(
+        "refused",
+        door=door,
+        status=problem.status,
+        code=problem.code,
+        problem=problem.detail,
+        remote=request.remote,
+        method=request.method[:16],
+    )
+    return problem.response()
+
+
+def _problem_of(request: web.Request, error: Exception) -> ProblemError:
+    match error:
+        case ProblemError():
+            return error
+        case web.HTTPMethodNotAllowed():
             allowed = ", ".join(sorted(error.allowed_methods))
-            problem = ProblemError(
+            return ProblemError(
                 405,
                 "method_not_allowed",
                 f"{request.method[:16]} is not offered here; this door takes {allowed}",
                 headers={"Allow": allowed},
             )
-        except web.HTTPException as error:
-            problem = ProblemError(
+        case web.HTTPException():
+            return ProblemError(
                 error.status,
                 "not_found" if error.status == 404 else "http",
                 "there is nothing at this address; /api/v1/openapi.json lists what there is"
                 if error.status == 404
                 else str(error.reason),
             )
-        except JournalError as error:
-            log.error("journal failed", problem=str(error))
-            problem = unavailable(
+        case JournalError():
+            logger().error("journal failed", problem=str(error))
+            return unavailable(
                 "journal", "the journal cannot be read or written now, so nothing was accepted; try again"
             )
-        except UnreachableError as error:
-            problem = unavailable("unreachable", str(error))
-        except (ConnectionResetError, asyncio.CancelledError):
-            raise
-        except Exception:  # a door never falls: the caller gets 500 and a place to look, the log gets the traceback
-            log.exception("a door failed", method=request.method, path=request.path[:256])
-            problem = ProblemError(500, "internal", "this is an error of UICI's own; its log has the traceback")
-        door = request.match_info.route.name or "none"
-        if request.can_read_body and not request.content.at_eof():
-            problem.close = True
-        daemon.counts.responses.add(door, str(problem.status))
-        daemon.counts.refusals.add(door, problem.code)
-        log.warning(
-            "refused",
-            door=door,
-            status=problem.status,
-            code=problem.code,
-            problem=problem.detail,
-            remote=request.remote,
-            method=request.method[:16],
-        )
-        return problem.response()
-
-    return errors
+        case UnreachableError():
+            return unavailable("unreachable", str(error))
+    # A door never falls: the caller gets 500 and a place to look, the log gets the traceback.
+    logger().error("a door failed", method=request.method, path=request.path[:256], exc_info=error)
+    return ProblemError(500, "internal", "this is an error of UICI's own; its log has the traceback")
 
 
 def _admitted(daemon: Daemon, route: Route, request: web.Request) -> Caller:

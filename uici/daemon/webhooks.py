@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from uici.daemon import alertmanager
+from uici.daemon.acceptance import Acceptance
 from uici.daemon.incidents import environment_of
 from uici.daemon.problem import ProblemError, unavailable, wrong_shape
 from uici.daemon.server import Daemon, answer, loads, read
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
 
 SOURCE = "alertmanager"
 
+accepted = Acceptance()
 
-async def post_alertmanager(daemon: Daemon, request: web.Request, caller: Caller) -> web.Response:
+
+async def post_alertmanager(daemon: Daemon, request: web.Request, caller: Caller) -> web.StreamResponse:
     platform = daemon.catalog.platform
     waiting = await daemon.journal.waiting_count()
     if waiting >= platform.waiting or daemon.stopping:
@@ -74,8 +77,10 @@ async def post_alertmanager(daemon: Daemon, request: web.Request, caller: Caller
         )
     if new:
         daemon.wake()
+    if not post.refused:
+        return accepted(len(post.alerts))
     refused = [{"path": one.path, "message": one.message} for one in post.refused]
-    if refused and not post.alerts:
+    if not post.alerts:
         raise ProblemError(
             422, "schema", "no alert of this post has the right shape; each is recorded as refused", errors=refused
         )
