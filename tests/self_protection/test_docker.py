@@ -8,24 +8,23 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 import yaml
 
 from tests.engines.docker import RUNS, Docker, host_python
 from tests.engines.docker import docker as engine
+from tests.executors.whole import running
+from tests.self_protection import attacks
 from uici.catalog import UniversalConfigLoader
 from uici.engine import UniversalInfrastructureInterface
 from uici.executor import Facts
-from uici.journal import open_journal
-from uici.model import Origin, Reason, Request, Status
+from uici.model import Reason, Request, Status
 
 pytestmark = [pytest.mark.engine("docker"), pytest.mark.xdist_group("self_protection_docker")]
 
@@ -136,11 +135,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
             "SOCKET": socket,
             "LINK": str(link),
         }
-        yield Scene(docker, Facts(**{key: _tuple(one) for key, one in facts.items()}), words)
-
-
-def _tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+        yield Scene(docker, attacks.facts(facts), words)
 
 
 def _filled(case: Any, words: dict[str, str]) -> Any:
@@ -150,64 +145,22 @@ def _filled(case: Any, words: dict[str, str]) -> Any:
     return json.loads(text)
 
 
-def _attack(number: int) -> str:
-    return f"attack_{number}"
-
-
 @pytest.fixture(scope="module")
 def catalog(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The starter's operations and translations, one operation for each attack, and nothing that would refuse it."""
     folder = tmp_path_factory.mktemp("catalog")
     alias = folder / "alias.sock"
     alias.symlink_to(scene.docker.base_url.removeprefix("unix://"))
-    environments = {
-        name: {"executor": "docker", "settings": {"base_url": url}, "autonomy": "destroy"}
+    settings = {
+        name: {"base_url": url}
         for name, url in (
             ("docker", scene.docker.base_url),
             ("alias", f"unix://{alias}"),
             ("proxied", "tcp://ops-proxy-1:2375"),
         )
     }
-    operations, translations = {}, {}
-    for number, case in enumerate(_filled(CASES, scene.words)):
-        if "steps" in case:
-            operations[_attack(number)] = {
-                "summary": case["name"],
-                "risk": "destroy",
-                "timeout": "20s",
-                "parameters": {"type": "object", "additionalProperties": False, "properties": {}},
-                "returns": {"type": "object"},
-            }
-            steps = json.loads(
-                json.dumps(case["steps"]).replace('"container_id": "uici"', '"container_id": "ops-uici-1"')
-            )
-            translations[_attack(number)] = {"docker": {"steps": steps, "returns": {}}}
-    starter = HERE.parents[1] / "infrastructure/config"
-    shutil.copytree(starter / "command_translations", folder / "command_translations")
-    (folder / "operations").mkdir()
-    shutil.copy(starter / "operations.yml", folder / "operations/starter.yml")
-    files: dict[str, Any] = {
-        "environments.yml": {"default": "docker", "environments": environments},
-        "operations/attacks.yml": {"operations": operations},
-        "command_translations/attacks.yml": {"translations": translations},
-        "platform.yml": {"monitoring": {"prometheus": "http://ops-metrics-1:9090"}},
-        "policies.yml": {"protected": [], "blast_radius": [], "brakes": []},
-    }
-    for name, content in files.items():
-        (folder / name).write_text(yaml.safe_dump({"version": 1, **content}))
-    return folder
-
-
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def infrastructure(
-    scene: Scene, catalog: Path, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[UniversalInfrastructureInterface]:
-    journal = await open_journal(f"sqlite:///{tmp_path_factory.mktemp('journal')}/journal.db")
-    interface = UniversalInfrastructureInterface(UniversalConfigLoader(catalog).load(), journal, facts=scene.facts)
-    await interface.start()
-    yield interface
-    await interface.close(grace=5)
-    await journal.close()
+    monitoring = {"monitoring": {"prometheus": "http://ops-metrics-1:9090"}}
+    return attacks.write(folder, "docker", settings, _filled(CASES, scene.words), platform=monitoring)
 
 
 @pytest.mark.asyncio(loop_scope="module")
@@ -217,18 +170,9 @@ async def test_refused(
     scene: Scene, infrastructure: UniversalInfrastructureInterface, number: int, dry_run: bool
 ) -> None:
     case = _filled(CASES[number], scene.words)
-    [(operation, parameters)] = case.get("run", {_attack(number): {}}).items()
     before = scene.state()
-    result = await infrastructure.execute(
-        Request(
-            operation=operation,
-            parameters=parameters,
-            environment=case.get("environment", "docker"),
-            confirm=True,
-            dry_run=dry_run,
-        ),
-        Origin("human", "anna"),
-    )
+    request = attacks.request(number, case, "docker", dry_run=dry_run)
+    result = await infrastructure.execute(request, attacks.ANNA)
     assert result.status is Status.REFUSED, result.message
     reasons = case.get("reasons", [Reason.SELF, Reason.PROTECTED, Reason.UNRESOLVED])
     assert result.reason in reasons, result.message
@@ -242,17 +186,11 @@ async def test_refused_as_the_very_first_change_after_a_start(
 ) -> None:
     """Nothing has been asked about UICI itself yet."""
     number = [case["name"] for case in CASES].index(name)
-    [(operation, parameters)] = CASES[number].get("run", {_attack(number): {}}).items()
-    journal = await open_journal(f"sqlite:///{tmp_path}/journal.db")
-    interface = UniversalInfrastructureInterface(UniversalConfigLoader(catalog).load(), journal, facts=scene.facts)
-    await interface.start()
-    before = scene.state()
-    request = Request(operation=operation, parameters=parameters, environment="docker", confirm=True)
-    result = await interface.execute(request, Origin("human", "anna"))
-    assert (result.status, result.reason) == (Status.REFUSED, Reason.SELF), result.message
-    assert scene.state() == before
-    await interface.close(grace=5)
-    await journal.close()
+    async with running(UniversalConfigLoader(catalog).load(), tmp_path, facts=scene.facts) as interface:
+        before = scene.state()
+        result = await interface.execute(attacks.request(number, CASES[number], "docker"), attacks.ANNA)
+        assert (result.status, result.reason) == (Status.REFUSED, Reason.SELF), result.message
+        assert scene.state() == before
 
 
 def test_there_are_at_least_forty_ways() -> None:
@@ -274,5 +212,5 @@ async def test_bystanders_are_not_protected_by_mistake(
     infrastructure: UniversalInfrastructureInterface, operation: str, parameters: dict[str, Any], status: Status
 ) -> None:
     request = Request(operation=operation, parameters=parameters, environment="docker", confirm=True)
-    result = await infrastructure.execute(request, Origin("human", "anna"))
+    result = await infrastructure.execute(request, attacks.ANNA)
     assert result.status is status, result.message

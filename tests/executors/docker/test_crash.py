@@ -14,16 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import yaml
 
 from tests.engines.docker import IMAGE, Docker
 from tests.executors.docker.crash import interface_of, name
+from tests.executors.whole import starter
 from uici.catalog import Catalog, UniversalConfigLoader
 from uici.model import Result, Status
 
 pytestmark = pytest.mark.engine("docker")
 
-STARTER = Path(__file__).parents[3] / "infrastructure/config"
 WORKS, BROKEN = "uici-test/busybox:2", "uici-test/broken:2"
 
 
@@ -83,12 +82,7 @@ async def settled(docker: Docker, catalog: Catalog, folder: Path) -> Found:
 @pytest.mark.parametrize("image", [WORKS, BROKEN], ids=["works", "does-not-work"])
 async def test_a_deployment_killed_anywhere(docker: Docker, tmp_path: Path, image: str) -> None:
     make_images(docker)
-    folder = tmp_path / "catalog"
-    shutil.copytree(STARTER, folder)
-    environment = {"executor": "docker", "settings": docker.settings, "autonomy": "change"}
-    (folder / "environments.yml").write_text(
-        yaml.safe_dump({"version": 1, "environments": {"docker": environment}}), encoding="utf-8"
-    )
+    folder = starter(tmp_path / "catalog", "docker", docker.settings)
     points = tmp_path / "points"
     points.mkdir()
     killing = await asyncio.create_subprocess_exec(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import io
 import os
@@ -14,18 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.engines.docker import IMAGE, Docker
+from tests.executors.whole import ELSEWHERE, running, starter
 from uici.catalog import Catalog, UniversalConfigLoader
 from uici.engine import UniversalInfrastructureInterface
-from uici.executor import Facts
 from uici.journal import open_journal
 from uici.model import Environment, Origin, Reason, Request, Result, Status, Verification
 
 pytestmark = pytest.mark.engine("docker")
 
-STARTER = Path(__file__).parents[3] / "infrastructure/config"
 NEXT = "uici-test/busybox:2"
 
 
@@ -40,31 +37,15 @@ class Place:
 
 @pytest.fixture(scope="module")
 def catalog(shared: Docker, tmp_path_factory: pytest.TempPathFactory) -> Catalog:
+    inventory = {"services": {"probed": {"probe": "http://127.0.0.1:9/"}}}
     folder = tmp_path_factory.mktemp("docker") / "catalog"
-    shutil.copytree(STARTER, folder)
-    environment = {"executor": "docker", "settings": shared.settings, "autonomy": "change"}
-    services = {"probed": {"probe": "http://127.0.0.1:9/"}}
-    document = {"version": 1, "environments": {"docker": {**environment, "inventory": {"services": services}}}}
-    (folder / "environments.yml").write_text(yaml.safe_dump(document))
-    return UniversalConfigLoader(folder).load()
+    return UniversalConfigLoader(starter(folder, "docker", shared.settings, inventory=inventory)).load()
 
 
 @pytest.fixture
 async def place(docker: Docker, catalog: Catalog, tmp_path: Path) -> AsyncIterator[Place]:
-    journal = await open_journal(f"sqlite:///{tmp_path}/journal.db")
-    # Time runs ten times as fast for the engine, so that `stable_for` costs little.
-    begin = time.time()
-    interface = UniversalInfrastructureInterface(
-        catalog,
-        journal,
-        facts=Facts(pids=(4711,), hostname="elsewhere"),
-        clock=lambda: begin + (time.time() - begin) * 10,
-        sleep=lambda seconds: asyncio.sleep(seconds / 10),
-    )
-    await interface.start()
-    yield Place(interface)
-    await interface.close(grace=5)
-    await journal.close()
+    async with running(catalog, tmp_path, faster=10.0) as interface:
+        yield Place(interface)
 
 
 def tagged(docker: Docker, name: str = NEXT) -> str:
@@ -324,7 +305,7 @@ async def test_an_engine_whose_clock_runs_ahead_is_not_skipped(
     behind = UniversalInfrastructureInterface(
         catalog,
         journal,
-        facts=Facts(pids=(4711,), hostname="elsewhere"),
+        facts=ELSEWHERE,
         clock=lambda: time.time() - 3600,
     )
     await behind.start()
