@@ -61,6 +61,7 @@ def _workload(one: Object, pods: Sequence[Object]) -> dict[str, Any]:
         "state": _state(one, counts, len(pods)),
         "health": _health(one, counts),
         **counts,
+        "held_back": _held_back(one, counts),
         "paused": bool(spec.get("paused")),
         "generation": int(metadata.get("generation", 1)),
         "started_at": _started(one, counts),
@@ -116,14 +117,17 @@ def _rolling(one: Object, counts: Mapping[str, int]) -> bool:
     return counts["updated"] < counts["replicas"] - kept
 
 
-def _held(one: Object, counts: Mapping[str, int]) -> bool:
-    """Whether no Pod runs a template until somebody deletes it (OnDelete) or lets it (a partition that holds all back)."""
-    if kind_of(one) == "Deployment":
-        return False
-    strategy = (one.get("spec") or {}).get("updateStrategy") or {}
+def _held_back(one: Object, counts: Mapping[str, int]) -> int:
+    """Replicas of an older template that stay until somebody deletes them (OnDelete), moves the partition that holds all of
+    them back, or lets the rollout go on. What a smaller partition keeps is meant to stay."""
+    spec = one.get("spec") or {}
+    strategy = spec.get("updateStrategy") or {}
     kept = int((strategy.get("rollingUpdate") or {}).get("partition") or 0)
-    holds = strategy.get("type", "RollingUpdate") == "OnDelete" or kept >= counts["replicas"]
-    return holds and counts["updated"] < counts["replicas"]
+    if kind_of(one) == "Deployment":
+        holds = bool(spec.get("paused"))
+    else:
+        holds = strategy.get("type", "RollingUpdate") == "OnDelete" or kept >= counts["replicas"]
+    return max(0, counts["replicas"] - counts["updated"]) if holds and not _behind(one) else 0
 
 
 def _state(one: Object, counts: Mapping[str, int], pods: int) -> str:
@@ -135,8 +139,7 @@ def _state(one: Object, counts: Mapping[str, int], pods: int) -> str:
         return "failed"
     if (one.get("spec") or {}).get("paused"):
         return "paused"
-    begins = _rolling(one, counts) or _held(one, counts) or counts["available"] == 0
-    return "starting" if begins else "running"
+    return "starting" if _rolling(one, counts) or counts["available"] == 0 else "running"
 
 
 def _stuck(one: Object) -> bool:
@@ -181,6 +184,8 @@ def _started(one: Object, counts: Mapping[str, int]) -> str:
 
 def _reason(one: Object, counts: Mapping[str, int], pods: Sequence[Mapping[str, Any]]) -> str:
     said = [f"{counts['ready']} of {counts['replicas']} ready"]
+    if held := _held_back(one, counts):
+        said.append(f"{held} of an older template, until they are deleted or their rollout may go on")
     for name, bad in (("ReplicaFailure", "True"), ("Progressing", "False"), ("Available", "False")):
         found = condition(one, name)
         if found.get("status") == bad:

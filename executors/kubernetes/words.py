@@ -109,7 +109,16 @@ _WORKLOAD = _record(
         "reason",
     ),
     **_of(
-        "integer", "replicas", "updated", "ready", "available", "total", "generation", "restarts", "memory_limit_bytes"
+        "integer",
+        "replicas",
+        "updated",
+        "ready",
+        "available",
+        "total",
+        "held_back",
+        "generation",
+        "restarts",
+        "memory_limit_bytes",
     ),
     **_of("boolean", "paused", "out_of_memory"),
     kind={"enum": ["Deployment", "StatefulSet", "DaemonSet"], "readOnly": True},
