@@ -6,39 +6,36 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.engine.rehearsal import rehearsing, write_world
 from tests.engine.test_execute import short
+from uici.model import Status
 
 WEB = {"of": "web"}
-ILL = {**WEB, "stays_ill": True}
-
-#: the services, what is answered, what was restarted
-ONE_AFTER_THE_OTHER: dict[str, tuple[dict[str, Any], tuple[str, str | None, str | None], list[str]]] = {
-    "each is back before the next": ({"a": WEB, "b": WEB, "c": WEB}, ("done", None, None), ["a", "b", "c"]),
-    "the first is not back": ({"a": ILL, "b": WEB, "c": WEB}, ("failed", "blast_radius", None), ["a"]),
-    "another service's is not back": ({"a": {"stays_ill": True}, "b": WEB}, ("done", None, None), ["a", "b"]),
-    "one was down before": (
-        {"a": WEB, "b": WEB, "c": {**WEB, "state": "failed"}},
-        ("done", None, None),
-        ["a", "b"],
-    ),
-    "one at a time of many": (
-        {"a": ILL, "b": ILL, "c": ILL, "d": WEB, "e": WEB, "f": WEB},
-        ("failed", "blast_radius", None),
-        ["a", "b"],
-    ),
-}
+CASES = yaml.safe_load((Path(__file__).parents[1] / "cases" / "taken.yml").read_text())
 
 
-@pytest.mark.parametrize("name", ONE_AFTER_THE_OTHER)
-async def test_a_change_takes_replicas_one_after_the_other(name: str, folder: Path) -> None:
-    services, answered, restarted = ONE_AFTER_THE_OTHER[name]
-    write_world(folder / "world.json", services)
+def replica(of: str = "web", ill: bool = False, down: bool = False) -> dict[str, Any]:
+    return {"of": of, "stays_ill": ill, "state": "failed" if down else "running"}
+
+
+@pytest.mark.parametrize("case", [pytest.param(one, id=one["name"]) for one in CASES])
+async def test_replicas_are_taken_one_after_the_other(case: dict[str, Any], folder: Path) -> None:
+    write_world(folder / "world.json", {name: replica(**one) for name, one in case["replicas"].items()})
     async with rehearsing(folder) as rehearsal:
-        result = await rehearsal.run("restart_all")
-        assert short(result) == answered, result.message
-        assert rehearsal.effects == [f"Service.restart {one}" for one in restarted]
+        asked = {} if case["operation"] == "restart_all" else {"service": "a"}
+        result = await rehearsal.run(case["operation"], **asked)
+        restarted = [one for one in rehearsal.effects if one.startswith("Service.restart")]
+        assert restarted == [f"Service.restart {one}" for one in case["restarted"]], result.message
+        if case["expect"] == "done":
+            assert result.status is Status.DONE, result.message
+            return
+        assert short(result)[:2] == ("failed", case["expect"]), result.message
+        if case["operation"] != "restart_all":
+            assert result.undo is not None
+            assert result.undo["status"] == "done", result.undo
+            assert all(one["state"] == "running" for one in rehearsal.world["services"].values())
 
 
 async def test_a_count_is_not_believed_before_the_engine_has_counted(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """Taken: the healthy replicas that one command's own calls have taken of a service and that are not back yet.
 
-A rolling restart of its own, one after the other, takes one at a time only where each is back before the next. Must not
+One after the other, it takes one at a time only where each is back before the next, or where a successor stands in for it
+already. No command is exempt: one that can be reverted makes its service unavailable meanwhile like any other. Must not
 decide: ``guard`` does.
 """
 
@@ -47,7 +48,8 @@ def count(execution: Execution, touches: Sequence[Touch], risk: Risk) -> None:
     for touch in touches:
         key = touch.resource.key
         at_once[key] = at_once.get(key, 0) + touch.takes
-        execution.missing.setdefault(key, max(0, touch.desired - touch.healthy))
+        if touch.desired:  # one that is only being made is no replica yet, and tells nothing of the others
+            execution.missing.setdefault(key, max(0, touch.desired - touch.healthy))
         took = execution.took.setdefault(key, {})
         took[touch.resource.id] = max(took.get(touch.resource.id, 0), touch.takes)
     for key, takes in at_once.items():
@@ -56,10 +58,6 @@ def count(execution: Execution, touches: Sequence[Touch], risk: Risk) -> None:
 
 
 def _others(execution: Execution, touch: Touch) -> int:
-    """How many other replicas of the same service earlier calls took. None of the target of a command that can be
-    reverted: it takes all of it down to put its successors there, which is one act."""
-    key = touch.resource.key
-    command = execution.command
-    if command is not None and command.translation.revert and execution.target and execution.target.key == key:
-        return 0
-    return sum(takes for id, takes in execution.took.get(key, {}).items() if id != touch.resource.id)
+    """How many other replicas of the same service earlier calls took."""
+    taken = execution.took.get(touch.resource.key, {})
+    return sum(takes for id, takes in taken.items() if id != touch.resource.id)

@@ -38,7 +38,7 @@ from uici.model import Call, Environment, Pinned, Resource, Risk, Touch, Unreach
 CALLS: dict[str, tuple[Risk, str | None, tuple[str, ...]]] = {
     "services.get": (Risk.OBSERVE, "Service", ("name",)),
     "services.list": (Risk.OBSERVE, "list[Service]", ()),
-    "services.create": (Risk.CHANGE, "Service", ("name", "image")),
+    "services.create": (Risk.CHANGE, "Service", ("name", "image", "of")),
     "services.run": (Risk.CHANGE, None, ("command",)),
     "Service.restart": (Risk.CHANGE, None, ("grace_seconds",)),
     "Service.set": (Risk.CHANGE, None, ("field", "value")),
@@ -150,7 +150,9 @@ class RehearsalExecutor:
             return Pinned(call=call, touches=(Touch(resource=call.on),))
         healthy = one["replicas"] if one["state"] == "running" else 0
         takes = healthy if call.path in ("Service.restart", "Service.remove") else 0
-        team = [each for each in world["services"].values() if each.get("of") == one["of"]] if "of" in one else [one]
+        team = [one]
+        if "of" in one:
+            team = [each for each in world["services"].values() if each.get("of") == one["of"] and "aside" not in each]
         touch = Touch(
             resource=self._resource(world, call.on.name),
             healthy=sum(each["replicas"] for each in team if each["state"] == "running"),
@@ -205,7 +207,9 @@ class RehearsalExecutor:
         world["effects"].append({"call": call.path, "on": call.on.name if call.on else None, **dict(arguments)})
         name = call.on.name if call.on else str(arguments.get("name"))
         if call.path == "services.create":
-            services[name] = new_service(name, image=arguments["image"], started=world["tick"])
+            services[name] = new_service(
+                name, started=world["tick"], **{key: arguments[key] for key in ("image", "of") if key in arguments}
+            )
         elif call.path == "Service.restart":
             stays_ill = services[name].get("stays_ill", False)
             services[name].update(state="failed" if stays_ill else "running", started=world["tick"])
