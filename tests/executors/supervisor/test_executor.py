@@ -291,10 +291,9 @@ async def test_a_frozen_supervisord_leaves_a_change_in_doubt_and_a_read_unanswer
             one.wait("web", "STOPPED")
 
 
-def slow_to_stop(ready: Path, seconds: int) -> dict[str, dict[str, Any]]:
-    """A program that hears no SIGTERM once ``ready`` is there: before its trap is set, it would die of it."""
-    command = f"/bin/sh -c 'trap : TERM; touch {ready}; while :; do sleep 0.1; done'"
-    return {"slow": {"command": command, "stopwaitsecs": seconds}}
+def deaf(ready: Path) -> dict[str, Any]:
+    """A program that hears no SIGTERM once ``ready`` is there (before, it would die of it): a stop waits until it is killed."""
+    return {"command": f"/bin/sh -c 'trap \"\" TERM; touch {ready}; exec sleep 600'", "stopwaitsecs": 60}
 
 
 def wait_for(path: Path) -> None:
@@ -305,7 +304,7 @@ def wait_for(path: Path) -> None:
 
 
 async def test_a_connection_that_breaks_in_the_middle_is_a_doubt(tmp_path: Path) -> None:
-    with supervisord(slow_to_stop(tmp_path / "ready", 30)) as one:
+    with supervisord({"slow": deaf(tmp_path / "ready")}) as one:
         await asyncio.to_thread(wait_for, tmp_path / "ready")
         async with opened(one.url) as executor:
             running = asyncio.ensure_future(executor.run(call("supervisor.stopProcess", name="slow:slow", wait=True)))
@@ -318,12 +317,15 @@ async def test_a_connection_that_breaks_in_the_middle_is_a_doubt(tmp_path: Path)
 
 
 async def test_what_is_cancelled_is_over_before_it_is_given_up(tmp_path: Path) -> None:
-    with supervisord(slow_to_stop(tmp_path / "ready", 1)) as one:
+    with supervisord({"slow": deaf(tmp_path / "ready")}) as one:
         await asyncio.to_thread(wait_for, tmp_path / "ready")
         async with opened(one.url) as executor:
             running = asyncio.ensure_future(executor.run(call("supervisor.stopProcess", name="slow:slow", wait=True)))
-            await asyncio.to_thread(one.wait, "slow", "STOPPING")
+            pid = (await asyncio.to_thread(one.wait, "slow", "STOPPING"))["pid"]
             running.cancel()
+            await asyncio.wait([running], timeout=0.2)
+            assert not running.done(), "nobody knows yet whether it is stopped"
+            os.kill(pid, signal.SIGKILL)
             with pytest.raises(asyncio.CancelledError):
                 await running
             assert one.info("slow")["statename"] == "STOPPED"
@@ -356,17 +358,20 @@ async def test_without_a_url_it_is_looked_for(
     await executor.close()
 
 
-async def test_looks_do_not_wait_for_calls() -> None:
-    """As many calls as there are threads are under way: each waits until its program has run for a while."""
-    programs = {f"slow{n}": {"command": STAYS, "autostart": "false", "startsecs": 3} for n in range(32)}
+async def test_looks_do_not_wait_for_calls(tmp_path: Path) -> None:
+    """As many calls as there are threads are under way: each waits until its program has ended."""
+    programs = {f"slow{n}": deaf(tmp_path / f"ready{n}") for n in range(32)}
     with supervisord(programs) as one:
+        for n in range(32):
+            await asyncio.to_thread(wait_for, tmp_path / f"ready{n}")
         async with opened(one.url) as executor:
-            paths = [call("supervisor.startProcess", name=name, wait=True) for name in programs]
-            starting = [asyncio.create_task(executor.run(each)) for each in paths]
-            for name in programs:
-                await asyncio.to_thread(one.wait, name, "STARTING")
+            paths = [call("supervisor.stopProcess", name=f"{name}:{name}", wait=True) for name in programs]
+            stopping = [asyncio.create_task(executor.run(each)) for each in paths]
+            pids = [(await asyncio.to_thread(one.wait, name, "STOPPING"))["pid"] for name in programs]
             assert len(await executor.locate(Target(kind="service", name="slow0"))) == 1
             looked = await executor.run(call("supervisor.getProcessInfo", name="slow0:slow0"))
             assert isinstance(looked, Done)
-            assert not any(each.done() for each in starting)
-            assert await asyncio.gather(*starting) == [Done(answer=True)] * 32
+            assert not any(each.done() for each in stopping)
+            for pid in pids:
+                os.kill(pid, signal.SIGKILL)
+            assert await asyncio.gather(*stopping) == [Done(answer=True)] * 32
