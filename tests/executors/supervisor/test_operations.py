@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,6 @@ import pytest_asyncio
 import yaml
 
 import uici
-from tests.engines.process import free_port
 from tests.engines.supervisord import STAYS, Supervisord, supervisord
 from uici.model import Origin, Request, Result
 
@@ -21,11 +22,11 @@ pytestmark = pytest.mark.engine("supervisord")
 CASES = yaml.safe_load((Path(__file__).parents[2] / "cases/supervisor/operations.yml").read_text())
 
 
-def catalog(folder: Path, url: str) -> Path:
-    """One that includes the starter, with one environment."""
+def catalog(folder: Path, url: str, unanswered: int) -> Path:
+    """One that includes the starter, with one environment; nobody answers at the port ``unanswered``."""
     for name in ("operations", "command_translations", "runbooks", "policies"):
         (folder / f"{name}.yml").write_text("version: 1\ninclude: [starter]\n")
-    probe = f"http://127.0.0.1:{free_port()}/"
+    probe = f"http://127.0.0.1:{unanswered}/"
     place = {
         "executor": "supervisor",
         "settings": {"url": url},
@@ -52,9 +53,20 @@ async def infrastructure(tmp_path_factory: pytest.TempPathFactory) -> AsyncItera
         "idle": {"command": STAYS, "autostart": "false"},
         "dies": {"command": "/bin/false", "startsecs": 10, "startretries": 0, "autostart": "false"},
     }
-    with supervisord(programs, groups={"shop": "web,db"}) as one:
-        async with uici.connect(catalog(tmp_path_factory.mktemp("catalog"), one.url)) as opened:
+    with socket.socket() as held, supervisord(programs, groups={"shop": "web,db"}) as one:
+        held.bind(("127.0.0.1", 0))  # and never listens: a port that nobody held might soon be somebody's
+        said(one, "solo")
+        folder = catalog(tmp_path_factory.mktemp("catalog"), one.url, held.getsockname()[1])
+        async with uici.connect(folder) as opened:
             yield one, opened
+
+
+def said(one: Supervisord, name: str) -> None:
+    """Waits until a program has written something: it runs before it has."""
+    deadline = time.monotonic() + 20
+    while not one.call("supervisor.readProcessStdoutLog", name, 0, 0):
+        assert time.monotonic() < deadline, f"{name} has written nothing"
+        time.sleep(0.02)
 
 
 def given(one: Supervisord, states: dict[str, str]) -> None:
