@@ -27,6 +27,19 @@ async def test_a_service_whose_dependency_is_down_is_not_restarted_in_vain(folde
         assert work.effects == []
 
 
+async def test_an_alert_that_joins_while_a_dependency_is_looked_for_is_kept(folder: Path) -> None:
+    write_world(folder / "world.json", {"front": FAILED, "db": FAILED})
+    async with working(folder) as work:
+        await work.post(work.alert(service="front"))
+        await work.one(ACTING)
+        await work.post(work.alert("FrontSlowDown", service="front"))
+        await work.joined(2)
+        work.sleeper.flow()
+        incident = await work.one(ESCALATED)
+        assert incident.reason == "dependency"
+        assert sorted(one.name for one in incident.alerts) == ["FrontSlowDown", "ServiceDown"]
+
+
 async def test_a_dependency_with_its_own_incident_is_waited_for(folder: Path) -> None:
     write_world(folder / "world.json", {"front": FAILED, "db": FAILED})
     async with working(folder) as work:

@@ -303,9 +303,9 @@ class Worker:
     async def _conclude(self, id: str, conclusion: Conclusion) -> None:
         incident = self._current(id)
         if conclusion.verdict is Verdict.BLOCKED and conclusion.dependency is not None:
-            now, settle = self._clock(), self._infrastructure.catalog.platform.settle
             dependency = await self._incident_of(incident, conclusion.dependency)
-            await self._save(incidents.blocked(incident, conclusion, dependency, now, settle))
+            incident, settle = self._current(id), self._infrastructure.catalog.platform.settle
+            await self._save(incidents.blocked(incident, conclusion, dependency, self._clock(), settle))
             return
         watch = await self._recoveries.window(incident, changed=conclusion.verdict is Verdict.CHANGED)
         incident, now = self._current(id), self._clock()
