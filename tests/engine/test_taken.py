@@ -24,15 +24,11 @@ def replica(of: str = "web", ill: bool = False, down: bool = False) -> dict[str,
 async def test_replicas_are_taken_one_after_the_other(case: dict[str, Any], folder: Path) -> None:
     write_world(folder / "world.json", {name: replica(**one) for name, one in case["replicas"].items()})
     async with rehearsing(folder) as rehearsal:
-        asked = {} if case["operation"] == "restart_all" else {"service": "a"}
-        result = await rehearsal.run(case["operation"], **asked)
-        restarted = [one for one in rehearsal.effects if one.startswith("Service.restart")]
-        assert restarted == [f"Service.restart {one}" for one in case["restarted"]], result.message
-        if case["expect"] == "done":
-            assert result.status is Status.DONE, result.message
-            return
-        assert short(result)[:2] == ("failed", case["expect"]), result.message
-        if case["operation"] != "restart_all":
+        asked = {"service": "a"} if case["operation"].startswith("replace_") else {}
+        result = await rehearsal.run(case["operation"], confirm=True, dry_run=case.get("dry_run", False), **asked)
+        taken = [one.split()[1] for one in rehearsal.effects if one.startswith(("Service.restart", "Service.remove"))]
+        assert ([result.status, result.reason], taken) == (case["expect"], case["taken"]), result.message
+        if asked and result.status is Status.FAILED:
             assert result.undo is not None
             assert result.undo["status"] == "done", result.undo
             assert all(one["state"] == "running" for one in rehearsal.world["services"].values())

@@ -172,6 +172,10 @@ async def _change(
         pinned = await admit(core, execution, steps.place, draft, step.touches)
         execution.changes += 1
         if execution.dry_run:
+            if (
+                pinned.call.risk is Risk.DESTROY
+            ):  # what goes for good is summed here too; nobody can tell what would be back
+                count(execution, pinned.touches, Risk.DESTROY)
             preview = await bounded(draft.path, steps.place.executor.preview(pinned.call))
             execution.note(
                 "call",

@@ -101,6 +101,8 @@ class Core:
         """Healthy replicas of each owner that other commands take away at this time."""
         taken: dict[str, int] = {}
         for other in self.running.values():
+            if other.dry_run:
+                continue
             if other is not execution and other.parent is not execution and execution.parent is not other:
                 for key, count in other.taking.items():
                     taken[key] = taken.get(key, 0) + count

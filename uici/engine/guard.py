@@ -27,7 +27,7 @@ class Surroundings:
 
     ``identity``: the union over every environment. ``names``: all the environments that address this same engine.
     ``taken``: healthy replicas of each owner that *other* commands take at this time; ``own``: that earlier calls of this
-    command took for good (a drain is summed over all its calls).
+    command took and that are not back (a drain is summed over all its calls).
     """
 
     environment: Environment
