@@ -172,9 +172,8 @@ async def _change(
         pinned = await admit(core, execution, steps.place, draft, step.touches)
         execution.changes += 1
         if execution.dry_run:
-            if (
-                pinned.call.risk is Risk.DESTROY
-            ):  # what goes for good is summed here too; nobody can tell what would be back
+            if pinned.call.risk is Risk.DESTROY:
+                # What goes for good is summed here too; of what else it takes nobody can tell when it would be back.
                 count(execution, pinned.touches, Risk.DESTROY)
             preview = await bounded(draft.path, steps.place.executor.preview(pinned.call))
             execution.note(
