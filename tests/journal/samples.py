@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from uici.journal import Entry
@@ -22,6 +23,11 @@ def alert(fingerprint: str, environment: str | None = "local") -> Entry:
         kind="alert",
         data={"alert": an_alert(fingerprint).to_json(), "environment": environment, "source": "alertmanager"},
     )
+
+
+def repeat(incident: str) -> Entry:
+    """An alert that says nothing new to that incident."""
+    return dataclasses.replace(alert("f"), incident=incident)
 
 
 def joined(seq: int, incident: str | None, *more: int) -> Entry:

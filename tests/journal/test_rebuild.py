@@ -135,16 +135,18 @@ def test_a_prune_takes_an_old_incident_whole_and_leaves_a_young_one() -> None:
         samples.alert("f"),
         samples.joined(1, "i1"),
         _incident("i1", "k", IncidentState.OPEN, ["f"]),
+        samples.repeat("i1"),
         samples.request("a", "i1"),
         samples.intent("a", "i1"),
         samples.result("a", incident="i1"),
         _incident("i1", "k", resolved, ["f"]),
         samples.alert("g"),
-        samples.joined(8, "i2"),
+        samples.joined(9, "i2"),
         _incident("i2", "l", resolved, ["g"]),
+        samples.repeat("i2"),
     ]
     connection = _written(history)
-    assert tables.prune(connection, 8.0) == 7
-    assert [row[0] for row in connection.execute("SELECT seq FROM entries ORDER BY seq")] == [8, 9, 10]
+    assert tables.prune(connection, 9.0) == 8
+    assert [row[0] for row in connection.execute("SELECT seq FROM entries ORDER BY seq")] == [9, 10, 11, 12]
     assert [row[0] for row in connection.execute("SELECT id FROM incidents")] == ["i2"]
     connection.close()

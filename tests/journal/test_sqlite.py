@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -226,3 +228,41 @@ async def test_the_outbox_tells_once_and_until_it_is_delivered(tmp_path: Path) -
         assert [(one.id, one.attempt) for one in await journal.outbox(200.0)] == [("e2", 0), ("e1", 1)]
         await journal.append(Entry(kind="delivery", data={**later, "ok": True, "attempt": 2, "next_at": None}))
         assert await journal.outbox_size() == 1
+
+
+async def test_an_incident_is_told_without_its_repeats(tmp_path: Path) -> None:
+    async with opened(tmp_path / "j.db") as journal:
+        await journal.append(
+            samples.alert("f1"), samples.joined(1, "i1"), samples.entry(samples.incident("i1", "k", "f1"))
+        )
+        assert await journal.append(samples.repeat("i1")) == 4
+        assert await journal.append(samples.repeat("i1"), samples.repeat("i1")) == 6
+        assert await journal.waiting_count() == 1
+        assert [entry.kind for entry in await journal.entries(incident="i1")] == ["joined", "incident"]
+        assert [entry.seq for entry in await journal.entries(incident="i1", kinds=["alert", "joined"])] == [2, 4, 5, 6]
+        assert len(await journal.entries()) == 6
+
+
+async def test_a_journal_that_is_searched_by_an_older_index_is_given_the_one_of_now(tmp_path: Path) -> None:
+    path = tmp_path / "j.db"
+    async with opened(path) as journal:
+        await journal.append(samples.entry(samples.incident("i1", "k", "f1")), samples.repeat("i1"))
+
+    def indexes() -> set[str]:
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            found = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'index'")}
+            plan = connection.execute(
+                "EXPLAIN QUERY PLAN SELECT * FROM entries e WHERE e.seq > 0 AND e.kind <> 'alert' AND e.incident = 'i1'"
+            ).fetchone()
+            assert "USING INDEX entries_" in plan[3]
+        return {name for name in found if name.startswith("entries_")}
+
+    now = indexes()
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.executescript(
+            "DROP INDEX entries_told; CREATE INDEX entries_incident ON entries (incident) WHERE incident IS NOT NULL;"
+        )
+    assert indexes() != now
+    async with opened(path) as journal:
+        assert [entry.kind for entry in await journal.entries(incident="i1")] == ["incident"]
+    assert indexes() == now

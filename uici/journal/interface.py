@@ -78,7 +78,9 @@ class Journal(Protocol):
         kinds: Sequence[str] = (),
         incident: str | None = None,
         request: str | None = None,
-    ) -> list[Entry]: ...
+    ) -> list[Entry]:
+        """In their order. Those of an ``incident`` are without its repeats (``alert``), unless ``kinds`` names these."""
+        ...
 
     def follow(self, after: int = 0) -> AsyncIterator[Entry]:
         """Every entry after ``after``, then new ones as they become durable, without an end."""

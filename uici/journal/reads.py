@@ -36,6 +36,8 @@ def entries(
     if kinds:
         where.append(f"e.kind IN ({_marks(kinds)})")
         values.extend(kinds)
+    if incident is not None and "alert" not in kinds:
+        where.append("e.kind <> 'alert'")
     for column, value in (("incident", incident), ("request", request)):
         if value is not None:
             where.append(f"e.{column} = ?")

@@ -79,6 +79,8 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
         raise JournalError(f"{path} is a database of another program; name another file in platform.yml (journal.url)")
     elif version != tables.VERSION:
         raise JournalError(f"{path} was written by another version of UICI (format {version}); use that version")
+    else:
+        tables.reindex(connection)
 
 
 class SQLiteJournal:
