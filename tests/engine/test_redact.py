@@ -51,6 +51,10 @@ HIDES = [
         r'it said "{\"env\":[{\"name\":\"DB_PASSWORD\",\"value\":\"hunter22\"}]}"',
         rf'it said "{{\"env\":[{{\"name\":\"DB_PASSWORD\",\"value\":\"{HIDDEN}\"}}]}}"',
     ),
+    ("--db.password=hunter22", f"--db.password={HIDDEN}"),
+    ("clé·db_password=hunter22", f"clé·db_password={HIDDEN}"),
+    ("-postgres://me:secret@db/shop", f"-postgres://{HIDDEN}@db/shop"),
+    (f"{'a' * 40}://me:secret@db/shop", f"{'a' * 40}://{HIDDEN}@db/shop"),
     ('[{"name":"DB_PASSWORD","value":"hunt', f'[{{"name":"DB_PASSWORD","value":"{HIDDEN}"'),
     ("[" * 1000 + '{"password":"x"}' + "]" * 1000, HIDDEN),
 ]
@@ -59,6 +63,16 @@ HIDES = [
 @pytest.mark.parametrize(("printed", "shown"), HIDES)
 def test_hidden(printed: Any, shown: Any) -> None:
     assert Redactor(["s3cr3t-value!"]).data(printed) == shown
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["a-" * 200_000 + " token x", "a." * 200_000 + "http://token", "key" * 100_000 + " :", 'pass":"' * 50_000 + "\\"],
+    ids=["dashes", "dots", "keys", "quotes"],
+)
+def test_a_line_that_a_stranger_made_long_is_searched_once(line: str) -> None:
+    """Searched anew from each of its dashes, the first of them takes hours, and the daemon's loop with it."""
+    assert len(Redactor().text("{" + line)) > 0
 
 
 @pytest.mark.parametrize(

@@ -24,8 +24,9 @@ _NAME = re.compile(
     r"(?i)(pass(word|wd|phrase)?|secret|token|api[-_]?key|access[-_]?key|private[-_]?key|credentials?|authorization|cookie|dsn)"
     r"(\]\.value)?$"  # the place of such a field in a list of them: `env[DB_PASSWORD].value`
 )
+#: It begins where a name begins, and nowhere within: a line like ``a-a-a-…`` would be searched once for each of its dashes.
 _ASSIGNMENT = re.compile(
-    r"(?i)\b([a-z0-9_.-]*(?:password|passwd|passphrase|secret|token|api[-_]?key|access[-_]?key|private[-_]?key|credential)(?:\]\.value)?)"
+    r"(?i)(?<![a-z0-9_.-])([a-z0-9_.-]*(?:password|passwd|passphrase|secret|token|api[-_]?key|access[-_]?key|private[-_]?key|credential)(?:\]\.value)?)"
     r"(\s*[=:]\s*)(\"(?:[^\"\\]|\\.)*(?:\"|\Z)|'[^']*'|[^\s,;&\"']+)"
 )
 #: The same in JSON that cannot be read as such: cut off, or in the middle of a line. Quotes may be escaped, once or more.
@@ -44,7 +45,7 @@ _RESOURCE = frozenset(field.name for field in fields(Resource))
 _SIGNS = ("passw", "passphrase", "secret", "token", "key", "credential")
 _SIGNS_IN_JSON = ("pass", "secret", "token", "key", "credential", "authorization", "cookie", "dsn")
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[a-z0-9+/_.~=-]{8,}")
-_URL_LOGIN = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^/\s:@]*:[^/\s@]+@")
+_URL_LOGIN = re.compile(r"(?i)([a-z][a-z0-9+.-]{0,30}://)[^/\s:@]*:[^/\s@]+@")
 _PEM = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
 
 
