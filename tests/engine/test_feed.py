@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -55,8 +55,8 @@ class Logs:
             await asyncio.gather(*waits, return_exceptions=True)
 
 
-def feed_of(logs: Logs, left: Callable[[], None] = lambda: None) -> Feed:
-    return Feed(logs.stream, left, sleep=lambda _: asyncio.sleep(0))
+def feed_of(logs: Logs) -> Feed:
+    return Feed(logs.stream, sleep=lambda _: asyncio.sleep(0))
 
 
 async def all_of(pieces: AsyncIterator[Piece], slow: float = 0.0) -> list[Line]:
@@ -218,7 +218,7 @@ async def test_an_engine_that_stays_away_ends_with_the_reason() -> None:
         raise UnreachableError("no route")
         yield
 
-    feed = Feed(broken, lambda: None, sleep=lambda _: asyncio.sleep(0))
+    feed = Feed(broken, sleep=lambda _: asyncio.sleep(0))
     feed.ended.set()
     assert await all_of(feed.follow({})) == []
     assert feed.problem == "no route"
@@ -230,7 +230,7 @@ async def test_a_bug_of_a_plugin_does_not_leave_its_followers_waiting() -> None:
         raise KeyError("oops")
         yield
 
-    feed = Feed(broken, lambda: None, sleep=lambda _: asyncio.sleep(0))
+    feed = Feed(broken, sleep=lambda _: asyncio.sleep(0))
     feed.ended.set()
     assert await all_of(feed.follow({})) == []
     assert "oops" in str(feed.problem)
@@ -252,17 +252,21 @@ async def test_what_the_engine_has_lost_is_not_waited_for(small: None) -> None:
     assert len(await first) == 105
 
 
-async def test_nobody_left_ends_the_reading() -> None:
+async def test_nobody_left_ends_the_reading_and_whoever_comes_then_begins_it_anew() -> None:
     logs = Logs()
-    gone: list[str] = []
-    feed = feed_of(logs, lambda: gone.append("left"))
+    feed = feed_of(logs)
     logs.say("a", 3)
     pieces = feed.follow({})
     await anext(pieces)
+    reading = feed._reading
     await pieces.aclose()  # type: ignore[attr-defined]
-    assert gone == ["left"]
-    assert feed._reading is not None
-    assert feed._reading.done()
+    assert reading is not None
+    assert reading.done()
+    late = asyncio.create_task(all_of(feed.follow({})))
+    await asyncio.sleep(0)
+    logs.say("a", 2)
+    feed.ended.set()
+    assert whole(logs, await late)
 
 
 async def test_what_is_made_of_a_piece_is_made_once() -> None:

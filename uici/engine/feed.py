@@ -68,13 +68,10 @@ class _Follower:
 
 class Feed:
     """``streams``: the lines of all streams, after what somebody has and until an event; raises any UICIError. ``ended``: set
-    when the Request has ended. ``left``: called when nobody follows any more; the feed is over then. ``problem``: why nothing
-    can be read at this time."""
+    when the Request has ended. ``problem``: why nothing can be read at this time. Nothing is read while nobody follows."""
 
-    def __init__(
-        self, streams: Streams, left: Callable[[], None], sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    ) -> None:
-        self._streams, self._left, self._sleep = streams, left, sleep
+    def __init__(self, streams: Streams, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+        self._streams, self._sleep = streams, sleep
         self.ended = asyncio.Event()
         self.problem: str | None = None
         self._followers: set[_Follower] = set()
@@ -104,7 +101,7 @@ class Feed:
         follower, had = _Follower(asyncio.Event()), dict(after)
         self._followers.add(follower)
         if self._reading is None:
-            # From the beginning: what one follower says that it has is no measure for the others.
+            # From the beginning, or where the last one left it: what a follower says that it has is no measure for others.
             self._reading = asyncio.create_task(self._read())
         try:
             while True:
@@ -127,10 +124,10 @@ class Feed:
         finally:
             self._followers.discard(follower)
             self._room.set()
-            if not self._followers:
-                self._left()
-                self._reading.cancel()
-                await asyncio.gather(self._reading, return_exceptions=True)
+            if not self._followers and (reading := self._reading) is not None:
+                self._reading = None  # whoever comes next begins another one
+                reading.cancel()
+                await asyncio.gather(reading, return_exceptions=True)
 
     def _covers(self, had: Had) -> bool:
         """Whether the window, or what is read next, has all that somebody does not have yet."""

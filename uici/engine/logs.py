@@ -63,11 +63,7 @@ async def feed_of(core: Core, request: str) -> Feed:
     def streams(after: Marks, until: asyncio.Event) -> AsyncIterator[Line]:
         return _lines(core, command, place, core.environments.redactor.hiding(hidden), after, until)
 
-    def left() -> None:
-        if core.feeds.get(request) is made:
-            del core.feeds[request]
-
-    made = core.feeds[request] = Feed(streams, left)
+    made = core.feeds[request] = Feed(streams)
     if request not in core.running:
         made.ended.set()
     return made
@@ -108,8 +104,9 @@ async def _together(streams: Iterable[AsyncIterator[Line]]) -> AsyncIterator[Lin
 
     async def read(stream: AsyncIterator[Line]) -> None:
         try:
-            async for line in stream:
-                await queue.put(line)
+            async with contextlib.aclosing(stream) as lines:  # type: ignore[type-var]  # an async generator, typed as an iterator
+                async for line in lines:
+                    await queue.put(line)
             await queue.put(None)
         except Exception as error:  # noqa: BLE001 - handed to whoever reads the lines, who raises it
             await queue.put(error)
