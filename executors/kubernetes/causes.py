@@ -153,9 +153,9 @@ RULES: tuple[Rule, ...] = (
     _rule("scaled_to_zero", "service", selected="^0$", wanted="^0$"),
     _rule("no_endpoints_port", "service", ready="^0$", port_missing="."),
     _rule("no_endpoints_not_ready", "service", ready="^0$"),
-    # What happened a while ago, to containers that run again.
-    _rule("out_of_memory", "container", ready="^true$", ended="^OOMKilled$", recent="^true$"),
-    _rule("crash_exit", "container", ready="^true$", ended="^Error$", exit_code="^[1-9]", recent="^true$"),
+    # What happened lately, to containers that run again. How one ended longer ago is no fact (pods.last_end).
+    _rule("out_of_memory", "container", ready="^true$", ended="^OOMKilled$"),
+    _rule("crash_exit", "container", ready="^true$", ended="^Error$", exit_code="^[1-9]"),
     _rule("node_pressure", "node", pressure="."),
     # What is only the consequence, where nothing above explains it.
     _rule("not_ready", "pod", ready="^false$", phase="^Running$"),

@@ -12,12 +12,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from uici_executors.kubernetes.causes import MEANINGS, RULES, Rule
-from uici_executors.kubernetes.rollouts import Object, belongs, condition, kind_of, moment_of, ready
+from uici_executors.kubernetes.pods import RECENT, belongs, last_end, ready
+from uici_executors.kubernetes.readings import Object, condition, kind_of, moment_of
 
 Fact = dict[str, str]
 
-#: What ended, or was told by an event, longer ago than this explains nothing that is wrong now.
-RECENT = timedelta(hours=1)
 #: A Pod that is to end has its own grace period; so long beyond it, it is stuck.
 OVERDUE = timedelta(seconds=60)
 #: Lines of evidence, and characters of one message, at the most.
@@ -167,10 +166,10 @@ def _pod(one: Object, now: datetime) -> Iterator[Fact]:
 
 def _container(pod: Object, one: Object, now: datetime, *, first: bool) -> Fact:
     """``first``: it runs before the others and ends, so that having ended well is as good as being ready."""
-    state, last = one.get("state") or {}, one.get("lastState") or {}
-    waiting, ended = state.get("waiting") or {}, state.get("terminated") or last.get("terminated") or {}
+    state, phase = one.get("state") or {}, (pod.get("status") or {}).get("phase")
+    waiting, ended = state.get("waiting") or {}, last_end(one, now, over=phase in ("Failed", "Succeeded"))
     ready = (state.get("terminated") or {}).get("exitCode") == 0 if first else bool(one.get("ready"))
-    if (pod.get("status") or {}).get("phase") == "Succeeded":
+    if phase == "Succeeded":
         ready = True
     fact: Fact = {
         "about": "container",
@@ -185,7 +184,6 @@ def _container(pod: Object, one: Object, now: datetime, *, first: bool) -> Fact:
         fact["ended"] = str(ended.get("reason") or "")
         fact["exit_code"] = str(ended.get("exitCode", 0))
         fact["at"] = str(ended.get("finishedAt") or "")
-        fact["recent"] = _flag(_is_recent(ended.get("finishedAt"), now))
     # Of a loop the last end says more than the waiting does.
     said = ended.get("message") if waiting.get("reason") == "CrashLoopBackOff" else waiting.get("message")
     if said := str(said or ended.get("message") or ""):

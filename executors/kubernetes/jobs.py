@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from uici_executors.kubernetes.resources import Object
-from uici_executors.kubernetes.rollouts import condition, main_container, moment_of
+from uici_executors.kubernetes.readings import Object, condition, main_container, moment_of
 
 #: Says which variant a Job runs; of an indexed one the Pods' own label says which index.
 VARIANT, INDEX = "uici.dev/variant", "batch.kubernetes.io/job-completion-index"

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from uici_executors.kubernetes.rollouts import NEVER, Object, amount, moment_of
+from uici_executors.kubernetes.readings import Object, amount, moment_of
+from uici_executors.kubernetes.rollouts import NEVER
 
 
 def quotas(quotas: Sequence[Object]) -> list[dict[str, Any]]:

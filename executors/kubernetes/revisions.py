@@ -11,8 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from uici_executors.kubernetes import rollouts
-from uici_executors.kubernetes.rollouts import Object
+from uici_executors.kubernetes.readings import Object, condition, kind_of, main_container, moment_of
 
 #: On the ReplicaSet or ControllerRevision of a rollout that UICI has verified: whose mark it is (``pod-template-hash``; of a
 #: ControllerRevision its name), and when. A mark goes on to what comes later: `kubectl rollout undo` gives the workload the
@@ -39,7 +38,7 @@ def look(
     of each is what the workload would be given.
     """
     uid = workload["metadata"].get("uid")
-    deployment = rollouts.kind_of(workload) == "Deployment"
+    deployment = kind_of(workload) == "Deployment"
     monitored = {str((one.get("labels") or {}).get("replicaset", "")) for one in series}
     found: list[dict[str, Any]] = []
     own = [
@@ -101,7 +100,7 @@ def _template(one: Object) -> dict[str, Any]:
 
 
 def _image(template: Object) -> str:
-    main = rollouts.main_container(template)
+    main = main_container(template)
     containers = (template.get("spec") or {}).get("containers") or ()
     return next((str(one.get("image", "")) for one in containers if one["name"] == main), "")
 
@@ -111,7 +110,7 @@ def _seen(one: Object, workload: Object, pods: Sequence[Object], now: str, monit
     metadata, status = one["metadata"], one.get("status") or {}
     if _is_marked(one):
         return "verified"
-    if rollouts.kind_of(workload) == "StatefulSet":
+    if kind_of(workload) == "StatefulSet":
         state = workload.get("status") or {}
         whole = state.get("currentRevision")
         if whole != metadata["name"] or whole == state.get("updateRevision"):
@@ -121,7 +120,7 @@ def _seen(one: Object, workload: Object, pods: Sequence[Object], now: str, monit
         ordered = (workload.get("spec") or {}).get("podManagementPolicy", "OrderedReady") == "OrderedReady"
         went_on = ordered and int(state.get("updatedReplicas") or 0) > 0
         return "available" if not first or went_on or _stands(one, pods, now, metadata["name"]) else "no"
-    if rollouts.kind_of(workload) == "DaemonSet":
+    if kind_of(workload) == "DaemonSet":
         # Nothing counts the Pods of its revisions; those that it still has elsewhere say how they are.
         return "available" if _stands(one, pods, now, (metadata.get("labels") or {}).get(_REVISION)) else "no"
     available, replicas = int(status.get("availableReplicas") or 0), int(status.get("replicas") or 0)
@@ -137,7 +136,7 @@ def _is_marked(one: Object) -> bool:
     metadata = one["metadata"]
     own = metadata["name"] if "data" in one else (metadata.get("labels") or {}).get(_HASH)
     whose, _, when = str((metadata.get("annotations") or {}).get(VERIFIED_AT, "")).partition(" ")
-    return bool(own) and whose == own and rollouts.moment_of(when) is not None
+    return bool(own) and whose == own and moment_of(when) is not None
 
 
 def _stands(one: Object, pods: Sequence[Object], now: str, mark: str | None) -> bool:
@@ -149,6 +148,6 @@ def _stands(one: Object, pods: Sequence[Object], now: str, mark: str | None) -> 
 def _proven(pod: Object, now: str) -> bool:
     if "deletionTimestamp" in pod["metadata"]:
         return True  # it makes room for another, and says nothing
-    condition = rollouts.condition(pod, "Ready")
-    since, at = rollouts.moment_of(condition.get("lastTransitionTime")), rollouts.moment_of(now)
-    return condition.get("status") == "True" and since is not None and at is not None and at[0] - since[0] >= PROVEN
+    found = condition(pod, "Ready")
+    since, at = moment_of(found.get("lastTransitionTime")), moment_of(now)
+    return found.get("status") == "True" and since is not None and at is not None and at[0] - since[0] >= PROVEN

@@ -1,64 +1,55 @@
-"""How workloads and their Pods are, from objects that were read: what ``kubectl rollout status`` and ``kubectl get`` tell.
+"""How workloads are, from objects that were read: what ``kubectl rollout status`` and ``kubectl describe`` tell.
 
-Words of the executor's own for translations, ``status.workloads`` and ``status.pods``. Pure: nothing is asked of a server, and
-nothing is decided.
+A word of the executor's own for translations, ``status.workloads``. Pure: nothing is asked of a server, and nothing is decided.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from uici.model import rfc3339
-
-Object = Mapping[str, Any]
+from uici_executors.kubernetes.pods import belongs, pod_of
+from uici_executors.kubernetes.readings import Object, amount, condition, kind_of, main_container, moment_of
 
 #: Marks of UICI's own on what it changes.
 CHANGED_AT, CHANGED_BY, BEFORE_STOP = "uici/changed-at", "uici/changed-by", "uici/replicas-before-stop"
-RESTARTED_AT, DEFAULT_CONTAINER = "kubectl.kubernetes.io/restartedAt", "kubectl.kubernetes.io/default-container"
+RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
 #: Who writes what a rollout has come to.
 _CONTROLLER = "kube-controller-manager"
 NEVER = "0001-01-01T00:00:00.000000000Z"
-#: Why a container waits, where waiting alone will not help.
-FAILING = frozenset(
-    "CrashLoopBackOff ImagePullBackOff ErrImagePull ErrImageNeverPull InvalidImageName CreateContainerConfigError "
-    "CreateContainerError RunContainerError".split()
-)
-_NUMBER = re.compile(r"([+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?)(n|u|m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi|E|Ei)?", re.ASCII)
-_TIMES: Mapping[str, Decimal] = {
-    "n": Decimal("1e-9"),
-    "u": Decimal("1e-6"),
-    "m": Decimal("0.001"),
-    **{name: Decimal(1000) ** power for power, name in enumerate("kMGTPE", 1)},
-    **{f"{name}i": Decimal(1024) ** power for power, name in enumerate("KMGTPE", 1)},
-}
 
 
-def look(workloads: Sequence[Object], pods: Sequence[Object] = ()) -> list[dict[str, Any]]:
-    """Each workload in the order given. ``pods``: of their namespaces; each workload gets those that it controls."""
-    return [_workload(one, [pod for pod in pods if belongs(pod, one)]) for one in workloads]
+def look(workloads: Sequence[Object], pods: Sequence[Object] = (), now: str = "") -> list[dict[str, Any]]:
+    """Each workload in the order given. ``pods``: of their namespaces; each workload gets those that it controls. ``now``:
+    RFC 3339, for which ends of containers still count; missing: the last one does, however long ago."""
+    moment = moment_of(now)
+    return [
+        _workload(one, [pod_of(pod, moment[0] if moment else None) for pod in pods if belongs(pod, one)])
+        for one in workloads
+    ]
 
 
-def _workload(one: Object, pods: Sequence[Object]) -> dict[str, Any]:
+def _workload(one: Object, seen: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     spec, status, metadata = one.get("spec") or {}, one.get("status") or {}, one["metadata"]
     annotations = metadata.get("annotations") or {}
     template = spec.get("template") or {}
-    containers = (template.get("spec") or {}).get("containers") or []
-    seen = [pod_of(pod) for pod in pods]
+    made = template.get("spec") or {}
     counts = _counts(one)
     main = main_container(template)
-    limits = {container["name"]: _containers(container) for container in containers}
+    limits = {
+        container["name"]: _container(container, init=group == "initContainers")
+        for group in ("containers", "initContainers")
+        for container in made.get(group) or ()
+    }
     kept = str(annotations.get(BEFORE_STOP, ""))
-    killed = next((container for pod in seen for container in pod["out_of_memory"]), "")
+    # Of several the one that is still down; of a container that is not of the template (injected) its name all the same.
+    killed = next((name for pod in sorted(seen, key=_is_ready) for name in pod["out_of_memory"]), "")
     return {
         "service": str(metadata["name"]),
         "namespace": str(metadata.get("namespace", "")),
         "kind": kind_of(one),
-        "state": _state(one, counts, len(pods)),
+        "state": _state(one, counts, len(seen)),
         "health": _health(one, counts),
         **counts,
         "held_back": _held_back(one, counts),
@@ -71,7 +62,7 @@ def _workload(one: Object, pods: Sequence[Object]) -> dict[str, Any]:
         "image": limits[main]["image"] if main in limits else "",
         "memory_limit_bytes": limits[main]["memory_limit_bytes"] if main in limits else 0,
         "out_of_memory": bool(killed),
-        "suspect": killed if killed in limits else main,
+        "suspect": killed or main,
         "changed_by": str(annotations.get(CHANGED_BY, "")),
         "selector": ",".join(
             f"{key}={value}" for key, value in ((spec.get("selector") or {}).get("matchLabels") or {}).items()
@@ -82,8 +73,12 @@ def _workload(one: Object, pods: Sequence[Object]) -> dict[str, Any]:
             {key: str(condition.get(key, "")) for key in ("type", "status", "reason", "message")}
             for condition in status.get("conditions") or ()
         ],
-        "pods": seen,
+        "pods": list(seen),
     }
+
+
+def _is_ready(pod: Mapping[str, Any]) -> bool:
+    return bool(pod["ready"])
 
 
 def _counts(one: Object) -> dict[str, int]:
@@ -194,180 +189,15 @@ def _reason(one: Object, counts: Mapping[str, int], pods: Sequence[Mapping[str, 
     return "; ".join(said)
 
 
-def _containers(one: Object) -> dict[str, Any]:
+def _container(one: Object, *, init: bool) -> dict[str, Any]:
     resources = one.get("resources") or {}
     limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
     return {
         "container": str(one["name"]),
+        "init": init,
         "image": str(one.get("image", "")),
         "memory_limit_bytes": amount(limits.get("memory")),
         "memory_request_bytes": amount(requests.get("memory")),
         "cpu_limit_millicores": amount(limits.get("cpu"), 1000),
         "cpu_request_millicores": amount(requests.get("cpu"), 1000),
     }
-
-
-# Pods
-
-
-def look_at_pods(pods: Sequence[Object]) -> list[dict[str, Any]]:
-    return [pod_of(one) for one in pods]
-
-
-def pod_of(one: Object) -> dict[str, Any]:
-    """``failing``: its containers fail, not merely are on their way. ``out_of_memory``: containers last killed for want of it."""
-    metadata, spec, status = one["metadata"], one.get("spec") or {}, one.get("status") or {}
-    containers = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
-    failing = [container for container in containers if _fails(container)]
-    first: Object = failing[0] if failing else {}
-    killed = [container for container in containers if ended(container).get("reason") == "OOMKilled"]
-    phase = str(status.get("phase", ""))
-    reasons = [_why(container) for container in containers if not container.get("ready")]
-    unscheduled = condition(one, "PodScheduled")
-    reason = ", ".join(dict.fromkeys(filter(None, reasons))) or str(status.get("reason") or "")
-    if not reason and unscheduled.get("status") == "False":
-        reason = str(unscheduled.get("message") or unscheduled.get("reason") or "")
-    owner = _owner(one)
-    return {
-        "pod": str(metadata["name"]),
-        "namespace": str(metadata.get("namespace", "")),
-        "uid": str(metadata.get("uid", "")),
-        "service": owner[1],
-        "owner": owner[0],
-        "node": str(spec.get("nodeName", "")),
-        "phase": phase,
-        "ready": ready(one),
-        "unready": not ready(one),  # a plain field is looked up without CEL, for 5,000 Pods
-        "ending": "deletionTimestamp" in metadata,
-        "mirror": "kubernetes.io/config.mirror" in (metadata.get("annotations") or {}),
-        "failing": bool(failing) or phase == "Failed",
-        "restarts": sum(int(container.get("restartCount") or 0) for container in containers),
-        "reason": reason,
-        "container": str(first.get("name") or main_container(one)),
-        "main": main_container(one),
-        "exit_code": int(ended(first).get("exitCode") or 0),
-        "unscheduled": unscheduled.get("status") == "False",
-        "out_of_memory": [str(container["name"]) for container in killed],
-        "killed_at": str(ended(killed[0]).get("finishedAt") or "") if killed else "",
-        "killed_limit_bytes": _limit(one, str(killed[0]["name"])) if killed else 0,
-    }
-
-
-def _fails(container: Object) -> bool:
-    state = container.get("state") or {}
-    waits = str((state.get("waiting") or {}).get("reason") or "")
-    # Between two crashes it runs for a moment.
-    last = ended(container) if not container.get("ready") else state.get("terminated") or {}
-    return waits in FAILING or int(last.get("exitCode") or 0) != 0
-
-
-def _why(container: Object) -> str:
-    state = container.get("state") or {}
-    said = (state.get("waiting") or {}).get("reason") or (state.get("terminated") or {}).get("reason") or ""
-    return "" if said in ("Completed", "PodInitializing") else str(said)
-
-
-def ended(container: Object) -> Object:
-    """How it ended: now, else the last time."""
-    found: Object = (
-        (container.get("state") or {}).get("terminated") or (container.get("lastState") or {}).get("terminated") or {}
-    )
-    return found
-
-
-def _limit(pod: Object, name: str) -> int:
-    spec = pod.get("spec") or {}
-    for container in (*(spec.get("containers") or ()), *(spec.get("initContainers") or ())):
-        if container["name"] == name:
-            return amount(((container.get("resources") or {}).get("limits") or {}).get("memory"))
-    return 0
-
-
-def ready(pod: Object) -> bool:
-    """Ready, or done with what it had to do."""
-    phase = (pod.get("status") or {}).get("phase")
-    return phase == "Succeeded" or (phase == "Running" and condition(pod, "Ready").get("status") == "True")
-
-
-def _owner(pod: Object) -> tuple[str, str]:
-    """Kind and name of the workload that makes it; empty where nothing does."""
-    metadata = pod["metadata"]
-    for reference in metadata.get("ownerReferences") or ():
-        if reference.get("controller"):
-            kind, name = str(reference.get("kind")), str(reference.get("name"))
-            hashed = f"-{(metadata.get('labels') or {}).get('pod-template-hash')}"
-            return (
-                ("Deployment", name.removesuffix(hashed))
-                if kind == "ReplicaSet" and name.endswith(hashed)
-                else (kind, name)
-            )
-    return "", ""
-
-
-def belongs(pod: Object, workload: Object) -> bool:
-    """Whether the workload controls the Pod, by itself or through the ReplicaSet of the Pod's template."""
-    metadata, above = pod["metadata"], workload["metadata"]
-    if metadata.get("namespace") != above.get("namespace"):
-        return False
-    hashed = f"{above['name']}-{(metadata.get('labels') or {}).get('pod-template-hash', '')}"
-    return any(
-        reference.get("controller")
-        and (
-            reference.get("uid") == above.get("uid")
-            or (
-                kind_of(workload) == "Deployment"
-                and reference.get("kind") == "ReplicaSet"
-                and reference.get("name") == hashed
-            )
-        )
-        for reference in metadata.get("ownerReferences") or ()
-    )
-
-
-# Fields
-
-
-def kind_of(one: Object) -> str:
-    """Of an object of a listing, which does not say its kind, by what only that kind has."""
-    if one.get("kind") in ("Deployment", "StatefulSet", "DaemonSet"):
-        return str(one["kind"])
-    spec = one.get("spec") or {}
-    if "podManagementPolicy" in spec or "serviceName" in spec:
-        return "StatefulSet"
-    return "Deployment" if "replicas" in spec else "DaemonSet"
-
-
-def main_container(one: Object) -> str:
-    """The container that kubectl takes where none is named: of a Pod or a Pod template."""
-    containers = [str(container["name"]) for container in (one.get("spec") or {}).get("containers") or ()]
-    named = ((one.get("metadata") or {}).get("annotations") or {}).get(DEFAULT_CONTAINER)
-    return named if named in containers else containers[0] if containers else ""
-
-
-def condition(one: Object, name: str) -> Object:
-    listed = (one.get("status") or {}).get("conditions") or ()
-    return next((found for found in listed if found.get("type") == name), {})
-
-
-def amount(text: Any, times: int = 1) -> int:
-    """A quantity as a whole number of its unit (``times``: of a part of it), rounded up; 0 where there is none."""
-    found = _NUMBER.fullmatch(str(text)) if text is not None else None
-    if found is None:
-        return 0
-    try:
-        return math.ceil(Decimal(found[1]) * _TIMES.get(found[2] or "", Decimal(1)) * times)
-    except InvalidOperation:
-        return 0
-
-
-def moment_of(text: Any) -> tuple[datetime, str] | None:
-    """The moment, to the microsecond that Python knows, and RFC 3339 UTC with nine decimals."""
-    if not isinstance(text, str) or not text:
-        return None
-    exact = text if re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z", text) else ""
-    try:
-        found = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text.replace("Z", "+00:00")))
-    except ValueError:
-        return None
-    found = found if found.tzinfo else found.replace(tzinfo=UTC)
-    return found, exact or rfc3339(found.timestamp())

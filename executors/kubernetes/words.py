@@ -14,7 +14,7 @@ from typing import Any
 
 from uici.executor import probe
 from uici.model import UnreachableError
-from uici_executors.kubernetes import diagnosis, jobs, reports, revisions, rollouts
+from uici_executors.kubernetes import diagnosis, jobs, pods, reports, revisions, rollouts
 from uici_executors.kubernetes.causes import MEANINGS
 
 Schema = Mapping[str, Any]
@@ -49,7 +49,7 @@ WORDS: Mapping[str, Callable[..., Any]] = {
     "probe.check": probe.check,
     "prometheus.query": query,
     "status.workloads": rollouts.look,
-    "status.pods": rollouts.look_at_pods,
+    "status.pods": pods.look,
     "status.revisions": revisions.look,
     "status.quotas": reports.quotas,
     "status.events": reports.events,
@@ -90,9 +90,11 @@ _POD = _record(
     **_of("boolean", "ready", "unready", "ending", "mirror", "failing", "unscheduled"),
     **_of("integer", "restarts", "exit_code", "killed_limit_bytes"),
     out_of_memory=_list(_TEXT),
+    killed=_list(_TEXT),
 )
 _CONTAINER = _record(
     **_of("string", "container", "image"),
+    **_of("boolean", "init"),
     **_of("integer", "memory_limit_bytes", "memory_request_bytes", "cpu_limit_millicores", "cpu_request_millicores"),
 )
 _WORKLOAD = _record(
@@ -188,8 +190,8 @@ ANSWERS: Mapping[str, Schema] = {
 ARGUMENTS: Mapping[str, Mapping[str, tuple[bool, str]]] = {
     "probe.check": {"url": (True, "string"), "timeout_seconds": (False, "number")},
     "prometheus.query": {"url": (True, "string"), "query": (True, "string")},
-    "status.workloads": {"workloads": (True, "array"), "pods": (False, "array")},
-    "status.pods": {"pods": (True, "array")},
+    "status.workloads": {"workloads": (True, "array"), "pods": (False, "array"), "now": (False, "string")},
+    "status.pods": {"pods": (True, "array"), "now": (False, "string")},
     "status.revisions": {
         "workload": (True, "object"),
         "revisions": (True, "array"),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from uici_executors.kubernetes import reports, rollouts
+from uici_executors.kubernetes import pods, readings, reports, rollouts
 
 CASES: list[dict[str, Any]] = yaml.safe_load((Path(__file__).parents[2] / "cases/kubernetes_rollouts.yml").read_text())
 
@@ -75,8 +75,8 @@ def test_a_pod_belongs_to_what_controls_it_and_to_nothing_that_merely_selects_it
         {**own, "metadata": {**own["metadata"], "namespace": "other"}},
     ]
     assert [pod["pod"] for pod in rollouts.look([one], [own, *others])[0]["pods"]] == ["web-abc-1"]
-    assert rollouts.pod_of(own)["service"] == "web"
-    assert rollouts.pod_of(others[1])["service"] == "web-db"
+    assert pods.pod_of(own)["service"] == "web"
+    assert pods.pod_of(others[1])["service"] == "web-db"
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_a_pod_belongs_to_what_controls_it_and_to_nothing_that_merely_selects_it
     ],
 )
 def test_quantities(text: Any, times: int, gives: int) -> None:
-    assert rollouts.amount(text, times) == gives
+    assert readings.amount(text, times) == gives
 
 
 def test_events_are_told_newest_first_whichever_way_their_time_is_written() -> None:
