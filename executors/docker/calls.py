@@ -30,7 +30,7 @@ from uici_executors.docker.connection import (
     response,
 )
 from uici_executors.docker.reads import Reads
-from uici_executors.docker.wire import Said, client_error
+from uici_executors.docker.wire import Said
 
 #: Bytes of answers above which reading them would keep the loop from others.
 LARGE = 200_000
@@ -81,7 +81,7 @@ async def run(reads: Reads, call: Call, pool: Threads, *, observe: bool) -> Outc
         return Rejected(errors=("UnreachableError",), message=str(error), reason="unreachable")
     except TimeoutError as error:
         return came_to(requests.exceptions.ReadTimeout(error))
-    except (client_error(), OSError) as error:
+    except OSError as error:
         known = isinstance(error, requests.exceptions.RequestException)  # docker-py's errors are OSErrors too
         return came_to(error if known else requests.exceptions.ConnectionError(error))
     except Exception as error:  # noqa: BLE001 - every exception has an outcome: whatever is not listed is unknown
@@ -122,7 +122,7 @@ async def _work(reads: Reads, client: Client, call: Call) -> _Work:
 
 
 async def _on_loop(reads: Reads, work: _Work, exchange: Exchange, pool: Threads) -> Done | None:
-    """None: docker-py wants more for it than plain GETs. Raises docker-py's errors, aiohttp's and TimeoutError."""
+    """None: docker-py wants more for it than plain GETs. Raises docker-py's errors and OSError (a TimeoutError is one)."""
     served: dict[str, requests.Response] = {}
     length = 0
 

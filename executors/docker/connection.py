@@ -18,6 +18,7 @@ from urllib.parse import urlencode
 
 import docker
 import docker.tls
+import orjson
 import requests
 import urllib3
 from docker.transport import UnixHTTPAdapter
@@ -276,9 +277,18 @@ class _API(docker.APIClient):
         return served[path]
 
 
+class _Answer(requests.Response):
+    def json(self, **options: Any) -> Any:
+        """Read by orjson, which takes a fifth of the time; what it does not take, the usual way or with its error."""
+        try:
+            return super().json(**options) if options else orjson.loads(self.content)
+        except orjson.JSONDecodeError:
+            return super().json()
+
+
 def response(url: str, status: int, reason: str, headers: Mapping[str, str], body: bytes) -> requests.Response:
     """What docker-py takes for an answer of its own."""
-    answer = requests.Response()
+    answer = _Answer()
     answer.status_code, answer.reason, answer.url = status, reason, url
     answer.headers.update(headers)
     answer.encoding = "utf-8"
@@ -373,9 +383,7 @@ def _short(error: Exception) -> str:
     """The innermost reason: requests wraps urllib3's wrapping of the socket's."""
     inner: BaseException = error
     while True:
-        further = getattr(
-            inner, "os_error", inner.args[0] if inner.args else None
-        )  # aiohttp's, else what it was made of
+        further = inner.args[0] if inner.args else None
         if not isinstance(further, BaseException):
             break
         inner = further

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
+import orjson
 from docker.errors import DockerException
 
 from uici.executor import Settings, without_login
@@ -20,7 +21,7 @@ from uici.model import UnreachableError
 from uici_executors.docker import resources
 from uici_executors.docker.connection import Client, unreachable
 from uici_executors.docker.made import Attrs, Made, Ties, ties_of
-from uici_executors.docker.wire import Said, Wire, client_error
+from uici_executors.docker.wire import Said, Wire
 
 #: Seconds that one read may take, and one look of the contract, however many reads it is.
 TIMEOUT, LOOK = 10.0, 25.0
@@ -97,7 +98,7 @@ class Reads:
             raise UnreachableError(
                 f"{self._where} cannot be asked: its base_url is no address; write unix:///path or tcp://host:port"
             ) from None
-        except (client_error(), DockerException, OSError) as error:  # a TimeoutError is an OSError
+        except (DockerException, OSError) as error:  # a TimeoutError is an OSError
             raise UnreachableError(unreachable(error, self.base_url)) from error
 
     @contextlib.asynccontextmanager
@@ -112,7 +113,7 @@ class Reads:
     async def said(self, path: str, params: Mapping[str, Any] | None = None, within: float = TIMEOUT) -> Said:
         """One GET as it is (``path`` with the API's version), within so many seconds.
 
-        Raises TimeoutError, aiohttp.ClientError and OSError.
+        Raises OSError (a TimeoutError is one).
         """
         async with asyncio.timeout(within):
             return await self._wire.get(path, params)
@@ -126,7 +127,7 @@ class Reads:
             text = said.body[:500].decode("utf-8", "replace")
             raise UnreachableError(f"{self._where} refused GET {path}: {text}; see its log")
         try:
-            return json.loads(said.body)
+            return orjson.loads(said.body)
         except ValueError as error:
             raise UnreachableError(
                 f"{self._where} is none: its answer to GET {path} cannot be read: {error}"
@@ -143,7 +144,7 @@ class Reads:
             lines = self._wire.lines(path, {"filters": _json(filters)}, seconds)
             async with contextlib.aclosing(lines):
                 async for line in lines:
-                    event: Attrs = json.loads(line)
+                    event: Attrs = orjson.loads(line)
                     yield event
 
     # Objects

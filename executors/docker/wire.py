@@ -1,43 +1,34 @@
 """The executor's own look-ups on the event loop: GETs of one engine's API over connections that are kept.
 
-docker-py would take a thread and several times the processor for each. Nothing here changes anything, nothing is decided
-here, and nothing is kept of an answer. Every request ends when its caller's time is over or when it is cancelled.
+docker-py would take a thread and several times the processor for each, and a general client five times; httptools reads
+what comes back (docs/decisions/0030-http-of-look-ups.md). Nothing here changes anything, nothing is decided here, and
+nothing is kept of an answer. Every request ends when its caller's time is over or when it is cancelled.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from typing import Any
+from urllib.parse import urlencode, urlsplit
 
 import certifi
 import docker.utils
+import httptools
 
 from uici.executor import Settings
 from uici.model.record import dataclass
 
-if TYPE_CHECKING:
-    import aiohttp
-
 #: GETs under way at one time; more of them would only wait inside of the engine. Streams are not counted.
 AT_ONCE = 16
-#: Seconds for which a connection that is not used is kept: the engine's own end of it tells when it is gone.
-KEPT = 3600.0
-
-
-def client_error() -> type[Exception]:
-    """Whatever aiohttp raises. It is imported where an engine is asked: a check asks none, and it takes 100 ms."""
-    import aiohttp
-
-    return aiohttp.ClientError
+#: Bytes of a stream that wait for whoever reads it; then the engine has to wait.
+WAITING = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What an engine answered."""
+    """What an engine answered. ``headers``: by their names in lower case."""
 
     status: int
     reason: str
@@ -46,24 +37,28 @@ class Said:
 
 
 class Wire:
-    """``lost``: called when a connection that had been open is opened anew: another engine may answer there now.
+    """``lost``: called when a connection ends that was not ended here: another engine may answer from now on.
 
-    Raises what aiohttp raises, OSError and TimeoutError; ValueError for an address that is none.
+    Raises OSError (ConnectionError for an answer that is no HTTP) and TimeoutError; ValueError for an address that is none.
     """
 
     def __init__(self, settings: Settings, lost: Callable[[], None]) -> None:
         self._settings, self._lost = settings, lost
-        self._session: aiohttp.ClientSession | None = None
-        self._root = ""
         self._gate = asyncio.Semaphore(AT_ONCE)
-        #: Requests under way, and connections that must be there: so many were under way at one time.
-        self._under_way = self._opened = 0
+        self._idle: list[_Connection] = []
+        self._all: set[_Connection] = set()
+        self._address: _Address | None = None
 
     async def get(self, path: str, params: Mapping[str, Any] | None = None) -> Said:
         """``path`` with the API's version; it goes out as it is. Without following a redirect."""
-        async with self._gate, self._asked(path, params) as answer:
-            body = await answer.read()
-            return Said(answer.status, answer.reason or "", answer.headers, body)
+        async with self._gate:
+            connection = await self._asked(path, params)
+            try:
+                await connection.whole()
+                said = connection.said()
+            finally:
+                self._give_back(connection)
+            return said
 
     async def lines(self, path: str, params: Mapping[str, Any], seconds: float) -> AsyncGenerator[bytes, None]:
         """The lines of an answer that goes on: for so long, or until the engine ends it.
@@ -71,72 +66,239 @@ class Wire:
         Raises ConnectionError for any other answer.
         """
         until = asyncio.get_running_loop().time() + seconds
-        async with self._asked(path, params) as answer:
-            if answer.status != 200:
-                said = (await answer.content.read(500)).decode("utf-8", "replace")
-                raise ConnectionError(f"it answered {answer.status}: {said}")
+        connection = await self._asked(path, params)
+        try:
+            await connection.begun()
+            if connection.status != 200:
+                await connection.whole()
+                said = connection.said().body[:500].decode("utf-8", "replace")
+                raise ConnectionError(f"it answered {connection.status}: {said}")
             rest = b""
-            while not answer.content.at_eof():
+            while True:
                 try:
                     async with asyncio.timeout_at(until):
-                        chunk = await answer.content.readany()
+                        chunk = await connection.more()
                 except TimeoutError:
+                    return
+                if chunk is None:
                     return
                 *whole, rest = (rest + chunk).split(b"\n")
                 for line in filter(None, whole):
                     yield line
-
-    @contextlib.asynccontextmanager
-    async def _asked(self, path: str, params: Mapping[str, Any] | None) -> AsyncIterator[aiohttp.ClientResponse]:
-        from yarl import URL
-
-        session = self._session or self._begun()
-        url = URL(f"{self._root}{path}?{urlencode(params)}" if params else f"{self._root}{path}", encoded=True)
-        self._under_way += 1
-        ended = False
-        try:
-            async with session.get(url, allow_redirects=False) as answer:
-                yield answer
-                ended = answer.content.at_eof()
         finally:
-            self._under_way -= 1
-            if not ended:
-                self._opened = max(self._opened - 1, 0)  # we close it ourselves: no sign of another engine
+            self._give_back(connection)
 
-    def _begun(self) -> aiohttp.ClientSession:
-        import aiohttp
-        from yarl import URL
+    async def _asked(self, path: str, params: Mapping[str, Any] | None) -> _Connection:
+        """A connection on which it was asked. One that was kept may have been ended just now: then a new one is."""
+        address = self._address = self._address or _address(self._settings)
+        target = f"{address.prefix}{path}?{urlencode(params)}" if params else f"{address.prefix}{path}"
+        if any(sign in target for sign in " \r\n"):
+            raise ValueError("a path with a space in it would be another request")
+        request = f"GET {target} HTTP/1.1\r\n{address.head}\r\n".encode()
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.ask(request):
+                try:
+                    await connection.begun()
+                except ConnectionError:
+                    if connection.heard:
+                        raise
+                    continue
+                except BaseException:
+                    self._give_back(connection)
+                    raise
+                return connection
+        connection = await address.connect(lambda: _Connection(self._ended))
+        self._all.add(connection)
+        connection.ask(request)
+        return connection
 
-        base_url, tls = str(self._settings["base_url"]), self._settings.get("tls")
-        connector: aiohttp.BaseConnector
-        if base_url.startswith("unix://"):
-            self._root = "http://docker"
-            connector = aiohttp.UnixConnector(base_url.removeprefix("unix://"), limit=0, keepalive_timeout=KEPT)
+    def _give_back(self, connection: _Connection) -> None:
+        if connection.reusable():
+            self._idle.append(connection)
         else:
-            self._root = str(docker.utils.parse_host(base_url, tls=bool(tls))).rstrip("/")
-            if URL(self._root).host is None:
-                raise ValueError("no host")
-            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEPT, ssl=_context(tls or {}))
-        trace = aiohttp.TraceConfig()
-        trace.on_connection_create_start.append(self._connecting)
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
-            trace_configs=[trace],
-        )
-        return self._session
+            self._all.discard(connection)
+            connection.close()
 
-    async def _connecting(self, *_: Any) -> None:
-        """There is one for each that was under way at one time; where another has to be opened, one was lost."""
-        if self._under_way <= self._opened:
-            self._lost()
-        self._opened = max(self._opened, self._under_way)
+    def _ended(self, connection: _Connection) -> None:
+        """By the other side."""
+        self._all.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+        self._lost()
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        for connection in self._all:
+            connection.close()
+        self._idle.clear()
+        self._all.clear()
+
+
+class _Connection(asyncio.Protocol):
+    """One connection, for one request after another. ``ended``: called when the other side ends it."""
+
+    def __init__(self, ended: Callable[[_Connection], None]) -> None:
+        self._ended: Callable[[_Connection], None] | None = ended
+        self._transport: asyncio.Transport | None = None
+        self._error: OSError | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._parser: Any = None
+        self._forget()
+
+    def _forget(self) -> None:
+        self.status, self._reason = 0, b""
+        self._headers: dict[str, str] = {}
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._stream = self._paused = self._kept = False
+        #: Whether a byte of the answer came; and all of it.
+        self.heard = self._complete = False
+
+    # Asking
+
+    def ask(self, request: bytes) -> bool:
+        """Whether it could be sent: not where the connection has ended."""
+        if self._transport is None or self._transport.is_closing():
+            return False
+        self._forget()
+        self._parser = httptools.HttpResponseParser(self)
+        self._transport.write(request)
+        return True
+
+    async def begun(self) -> None:
+        """Until its head is there."""
+        while not self.status:
+            await self._wait()
+
+    async def whole(self) -> None:
+        while not self._complete:
+            await self._wait()
+
+    async def more(self) -> bytes | None:
+        """What came since; None at the end of the answer."""
+        self._stream = True
+        while not self._chunks and not self._complete:
+            await self._wait()
+        chunk, self._chunks, self._size = b"".join(self._chunks), [], 0
+        if self._paused and self._transport is not None:
+            self._transport.resume_reading()
+            self._paused = False
+        return chunk or None
+
+    def said(self) -> Said:
+        return Said(self.status, self._reason.decode("latin-1"), self._headers, b"".join(self._chunks))
+
+    async def _wait(self) -> None:
+        if self._error is not None:
+            raise self._error
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def reusable(self) -> bool:
+        going_on = self._transport is not None and not self._transport.is_closing()
+        return self._complete and going_on and self._kept
+
+    def close(self) -> None:
+        self._ended = None
+        self._end(ConnectionError("the connection was closed"))
+
+    # What asyncio says
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]  # of a stream it is a Transport
+
+    def data_received(self, data: bytes) -> None:
+        if self._parser is None or self._complete:
+            self._end(ConnectionError("it said something that it was not asked"))
+            return
+        self.heard = True
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self._end(ConnectionError(f"its answer is no HTTP: {error}"))
+            return
+        self._wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self.status and not {"content-length", "transfer-encoding"} & self._headers.keys():
+            self._complete = True  # its end was the connection's
+        why = exc if isinstance(exc, OSError) else ConnectionError("it closed the connection before its answer's end")
+        self._end(why)
+
+    def _end(self, error: OSError) -> None:
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.close()
+        self._error = self._error or error
+        self._wake()
+        ended, self._ended = self._ended, None
+        if ended is not None:
+            ended(self)
+
+    # What httptools says
+
+    def on_message_begin(self) -> None:
+        if self._complete:
+            raise ValueError("more than one answer")
+
+    def on_status(self, status: bytes) -> None:
+        self._reason += status
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        self.status, self._kept = self._parser.get_status_code(), bool(self._parser.should_keep_alive())
+
+    def on_body(self, body: bytes) -> None:
+        self._chunks.append(body)
+        self._size += len(body)
+        if self._stream and self._size > WAITING and not self._paused and self._transport is not None:
+            self._transport.pause_reading()
+            self._paused = True
+
+    def on_message_complete(self) -> None:
+        self._complete = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Address:
+    """``head``: the headers of every request; ``prefix``: of every path."""
+
+    connect: Callable[[Callable[[], _Connection]], Awaitable[_Connection]]
+    head: str
+    prefix: str = ""
+
+
+def _address(settings: Settings) -> _Address:
+    """Of an engine; raises ValueError."""
+    base_url, tls = str(settings["base_url"]), settings.get("tls")
+    if base_url.startswith("unix://"):
+        socket = base_url.removeprefix("unix://")
+
+        async def by_socket(made: Callable[[], _Connection]) -> _Connection:
+            _, connection = await asyncio.get_running_loop().create_unix_connection(made, socket)
+            return connection
+
+        return _Address(by_socket, "Host: docker\r\n")
+    parts = urlsplit(str(docker.utils.parse_host(base_url, tls=bool(tls))).rstrip("/"))
+    host, secure = parts.hostname, parts.scheme == "https"
+    if not host:
+        raise ValueError("no host")
+    port, context = parts.port or (443 if secure else 80), _context(tls or {}) if secure else None
+
+    async def by_network(made: Callable[[], _Connection]) -> _Connection:
+        _, connection = await asyncio.get_running_loop().create_connection(made, host, port, ssl=context)
+        return connection
+
+    return _Address(by_network, f"Host: {parts.netloc}\r\n", parts.path)
 
 
 def _context(tls: Mapping[str, Any]) -> ssl.SSLContext:

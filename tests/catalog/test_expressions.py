@@ -246,3 +246,57 @@ def test_what_cannot_be_json_is_no_value() -> None:
 )
 def test_what_others_would_write(text: str, meant: str | None) -> None:
     assert templates.as_elsewhere(text, {"target", "parameters"}) == meant
+
+
+@pytest.mark.parametrize(
+    ("source", "many"),
+    [
+        ("type(x) == int", [1, 1.0, True, "1", [1]]),
+        ("x == null ? 'none' : 'some'", [None, float("nan"), 0, "null"]),
+        ("[x, x]", [[], {}, "", 0, False]),
+        ("size(x)", ["ab", "a\0", "a\ufffd", ["a", "b"], {"a": 1}]),
+    ],
+)
+def test_what_came_of_other_data_is_never_given(source: str, many: list[Any]) -> None:
+    """An evaluation is remembered by its data: in whatever order they come, each gives what it gives alone."""
+
+    def all_of(order: list[Any]) -> list[str]:
+        found = []
+        for x in order:
+            try:
+                found.append(repr(evaluate(source, {"x": x})))
+            except ExpressionError as error:
+                found.append(str(error))
+        return found
+
+    alone = []
+    for x in many:
+        expressions._remembered.clear()
+        alone += all_of([x])
+    assert all_of(many) == all_of(many) == all_of(many[::-1])[::-1] == alone
+
+
+def test_what_was_given_may_be_changed_by_whoever_got_it() -> None:
+    first = evaluate("x.filter(one, one != '')", {"x": ["a", ""]})
+    first.append("mine")
+    assert evaluate("x.filter(one, one != '')", {"x": ["a", ""]}) == ["a"]
+
+
+def test_a_template_s_expressions_are_evaluated_together_and_fail_alone() -> None:
+    """What is evaluated as one list gives what each gives alone, and the error names the one that fails."""
+    template = {
+        "text": "${x.a + 1}/${x.b.map(one, one + 1)[0]}",
+        "kept": "${x.b.map(one, one + 1)}",
+        "more": ["${x.a == 1}", {"deep": "${{'a': x.a + 1}}"}],
+        "list": {"each": "${x.b.filter(one, one > 1)}", "item": "${item + x.a + 1}"},
+    }
+    assert render(template, {"x": {"a": 1, "b": [1, 2]}}) == {
+        "text": "2/2",
+        "kept": [2, 3],
+        "more": [True, {"deep": {"a": 2}}],
+        "list": [4],
+    }
+    with pytest.raises(ExpressionError, match=r"^x\.b\.map.*: (no such|Key not found)"):
+        render({"a": "${x.a + 1}", "b": "${x.b.map(one, one + 1)}"}, {"x": {"a": 1}})
+    with pytest.raises(ExpressionError, match=r"^y \+ 1 reads y"):
+        render({"a": "${x.a + 1}", "b": "${y + 1}"}, {"x": {"a": 1}})

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -17,6 +17,10 @@ import orjson
 
 from uici.catalog import checked, functions, needs, templates
 from uici.model import ExpressionError, rfc3339
+
+#: Bytes of the data, and of what came of it, above which an evaluation is not remembered; and how many are.
+REMEMBERED, ENTRIES = 4096, 1024
+_remembered: dict[tuple[str, bytes] | None, bytes] = {}
 
 #: CEL takes plain dicts, lists and scalars only; everything else is copied to such first.
 _PLAIN = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_SUBCLASS
@@ -45,14 +49,56 @@ def render(template: Any, roots: Mapping[str, Any]) -> Any:
     list, built item by item.
     """
     if isinstance(template, str):
-        return _text(template, roots)
+        return _text(template, roots, {})
+    return _rendered(template, roots, _together(template, roots))
+
+
+def _rendered(template: Any, roots: Mapping[str, Any], known: Mapping[str, Any]) -> Any:
+    """``known``: the values of expressions that were evaluated already."""
+    if isinstance(template, str):
+        return _text(template, roots, known)
     if isinstance(template, Mapping):
         if is_list(template):
             return _items(template, roots)
-        return {key: render(value, roots) for key, value in template.items()}
+        return {key: _rendered(value, roots, known) for key, value in template.items()}
     if isinstance(template, (list, tuple)):
-        return [render(value, roots) for value in template]
+        return [_rendered(value, roots, known) for value in template]
     return template
+
+
+def _together(template: Any, roots: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The values of a template's expressions, of one evaluation: each by itself would be handed the data anew.
+
+    None of them where that fails: then each is evaluated by itself, and the one that fails is named.
+    """
+    sources = tuple(dict.fromkeys(_sources(template)))
+    if len(sources) < 2:
+        return {}
+    try:
+        return dict(zip(sources, _run(_joined(sources), roots), strict=True))
+    except ExpressionError:
+        return {}
+
+
+def _sources(template: Any) -> Iterator[str]:
+    """Of a template: the expressions that want CEL, without those of its lists, which see an ``item``."""
+    if isinstance(template, str):
+        for part in templates.parse(template):
+            if isinstance(part, templates.Part) and templates.path(part.source) is None:
+                yield part.source
+    elif isinstance(template, Mapping):
+        if not is_list(template):
+            for value in template.values():
+                yield from _sources(value)
+    elif isinstance(template, (list, tuple)):
+        for value in template:
+            yield from _sources(value)
+
+
+@lru_cache(maxsize=1024)
+def _joined(sources: tuple[str, ...]) -> str:
+    """One list of them all. None of them ends in a comment: nothing would close its ``${``."""
+    return "[" + ", ".join(f"({source})" for source in sources) + "]"
 
 
 def is_list(template: Mapping[str, Any]) -> bool:
@@ -95,15 +141,22 @@ def problem_of(error: Exception) -> str:
     return text.removesuffix(" [CANCELLED]")
 
 
-def _text(template: str, roots: Mapping[str, Any]) -> Any:
+def _text(template: str, roots: Mapping[str, Any], known: Mapping[str, Any]) -> Any:
     parts = templates.parse(template)
     if len(parts) == 1:
-        return parts[0] if isinstance(parts[0], str) else evaluate(parts[0].source, roots)
-    return "".join(part if isinstance(part, str) else _as_text(part.source, roots) for part in parts)
+        only = parts[0]
+        return (
+            only
+            if isinstance(only, str)
+            else known[only.source]
+            if only.source in known
+            else evaluate(only.source, roots)
+        )
+    return "".join(part if isinstance(part, str) else _as_text(part.source, roots, known) for part in parts)
 
 
-def _as_text(source: str, roots: Mapping[str, Any]) -> str:
-    value = evaluate(source, roots)
+def _as_text(source: str, roots: Mapping[str, Any], known: Mapping[str, Any]) -> str:
+    value = known[source] if source in known else evaluate(source, roots)
     if isinstance(value, str):
         return value
     if value is True or value is False:
@@ -152,8 +205,13 @@ def _run(source: str, roots: Mapping[str, Any]) -> Any:
     if len(data) < len(wanted):
         missing = ", ".join(sorted(wanted - data.keys()))
         raise ExpressionError(f"{_short(source)} reads {missing}, which is not given here{_there(roots)}")
+    fit, text = _fit(data)
+    # JSON has one null for what is none and for a number that is none.
+    asked = (source, text) if len(text) <= REMEMBERED and b"null" not in text else None
+    if (known := _remembered.get(asked)) is not None:
+        return orjson.loads(known)
     try:
-        compiled, fit = _compiled(source, wanted), _fit(data)
+        compiled = _compiled(source, wanted)
         value = compiled.eval(data=fit)
         kind = value.type().name()
         if kind == "ERROR" and "Non-CEL value type" in str(value.plain_value()):  # a tuple, which JSON takes for a list
@@ -164,11 +222,26 @@ def _run(source: str, roots: Mapping[str, Any]) -> Any:
         raise ExpressionError(f"{_short(source)}: {problem_of(error)}") from None
     if kind == "ERROR":
         raise ExpressionError(f"{_short(source)}: {_reason(plain)}")
-    return _plain(plain, source)
+    given = _plain(plain, source)
+    if asked is not None:
+        _remember(asked, given)
+    return given
 
 
-def _fit(data: dict[str, Any]) -> dict[str, Any]:
-    """The data as CEL can be given it; raises ExpressionError for what it would choke on."""
+def _remember(asked: tuple[str, bytes], given: Any) -> None:
+    """The same expression of the same data gives the same: there is no clock in it, and nothing else from outside."""
+    try:
+        text = orjson.dumps(given)
+    except TypeError:  # an integer that JSON's readers would not give back
+        return
+    if len(text) <= REMEMBERED:
+        if len(_remembered) >= ENTRIES:
+            _remembered.clear()
+        _remembered[asked] = text
+
+
+def _fit(data: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+    """The data as CEL can be given it, and as JSON; raises ExpressionError for what it would choke on."""
     try:
         text = orjson.dumps(data, option=_PLAIN)
     except (TypeError, ValueError) as error:  # orjson's own errors: surrogates, depth, sizes, foreign types
@@ -176,7 +249,7 @@ def _fit(data: dict[str, Any]) -> dict[str, Any]:
             raise ExpressionError(f"data that an expression cannot be given: {error}") from None
         data = _copied(data, 0)
         text = orjson.dumps(data)
-    return _copied(data, 0) if b"\\u0000" in text else data
+    return (_copied(data, 0) if b"\\u0000" in text else data), text
 
 
 def _copied(value: Any, depth: int) -> Any:

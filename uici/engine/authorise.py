@@ -150,11 +150,12 @@ def _policy(question: Question) -> Gate:
 
 def _first_match(question: Question, target: Resource | None) -> tuple[str, str, str]:
     """Effect, name and message of the first rule that matches for this target; an error in ``when`` refuses."""
+    roots = _roots(question, target) if question.policies.rules else {}
     for rule in question.policies.rules:
         try:
             if target is None and "target" in reads(rule.when):
                 continue
-            if condition(rule.when, _roots(question, target)):
+            if condition(rule.when, roots):
                 return rule.effect, rule.name, ""
         except ExpressionError as error:
             return (

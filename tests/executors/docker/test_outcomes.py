@@ -258,7 +258,10 @@ async def test_ten_restarts_at_once_take_no_turns(docker: Docker, executor: Exec
                 return
 
     following = asyncio.create_task(follow())
-    await asyncio.sleep(0)
+    first = docker.client.containers.get("web-0")
+    while not events:  # the engine reports what comes after the watch stands, and that takes a moment
+        await asyncio.to_thread(first.update, cpu_shares=512)
+        await asyncio.sleep(0.01)
     outcomes = await asyncio.gather(*(executor.run(call("Container.restart", web, timeout=20)) for web in webs))
     assert outcomes == [Done(answer=None)] * 10
     await asyncio.wait_for(following, 20)
