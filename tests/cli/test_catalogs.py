@@ -9,6 +9,7 @@ import pytest
 
 from tests.cli.conftest import Uici
 from tests.engine.rehearsal import PLUGIN, write_world
+from uici.cli import where
 
 pytestmark = pytest.mark.engine("supervisord")
 
@@ -85,3 +86,11 @@ def test_doctor_says_where_every_change_would_be_refused(uici: Uici, tmp_path: P
     assert "the rehearsal does not tell" in line
     write_world(world)
     assert "is refused" not in uici("doctor", "--config", str(folder), environ={"PYTHONPATH": PLUGIN}).stdout
+
+
+@pytest.mark.parametrize("name", ["platform.yml", "platform.yaml", "platform/journal.yml", "platform/journal.yaml"])
+def test_a_daemon_is_looked_for_beside_its_journal_however_the_file_is_called(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"version: 1\njournal: {{url: 'sqlite:///{tmp_path}/of-mine.db'}}\n")
+    assert where.local_socket(str(tmp_path)) == tmp_path / "of-mine.db.sock"

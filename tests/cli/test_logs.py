@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
+import re
 import select
+import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +24,8 @@ from tests.cli.conftest import Uici
 from tests.daemon.test_following import write_catalog
 from tests.daemon.test_serve import process
 from tests.engine.rehearsal import PLUGIN, write_world
+from uici.cli import client
+from uici.model import DaemonError
 
 SECONDS = 60.0
 
@@ -185,3 +191,33 @@ def _newest(place: Place) -> str:
         return str(
             journal.execute("select request from entries where kind = 'request' order by seq desc").fetchone()[0]
         )
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "ends the logs of r1 again and again"),
+        (b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 4\r\n\r\n<no>", "answered 502; is UICI there?"),
+    ],
+    ids=["an empty stream", "a gateway"],
+)
+def test_what_is_between_and_no_daemon_is_not_followed_for_ever(
+    answer: bytes, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client.time, "sleep", lambda _: None)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = listening.accept()
+                    with connection:
+                        connection.recv(65536)
+                        connection.sendall(answer)
+
+        serving = threading.Thread(target=serve, daemon=True)
+        serving.start()
+        with pytest.raises(DaemonError, match=re.escape(said)):
+            list(client.Client(f"http://127.0.0.1:{listening.getsockname()[1]}").lines("r1", follow=True))
+        listening.shutdown(socket.SHUT_RDWR)
+        serving.join(SECONDS)

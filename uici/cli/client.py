@@ -5,6 +5,7 @@ Answers are given as parsed JSON. It must not print or keep a token, and it foll
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -156,7 +157,8 @@ class Client:
 
     def lines(self, request: str, *, follow: bool) -> Iterator[Mapping[str, Any]]:
         """Lines of a request's logs, then its end (``event``: ``end``). A connection that breaks is made again and goes on
-        from the last line; some may come twice then. Raises RefusedError, and DaemonError where it stays away."""
+        from the last line; some may come twice then. Raises RefusedError, and DaemonError where it stays away or breaks
+        again and again."""
         last, tries = "", 0
         path = f"/api/v1/requests/{segment(request)}/logs?follow={'true' if follow else 'false'}"
         while True:
@@ -172,6 +174,10 @@ class Client:
             except DaemonError:
                 if tries >= _TRIES:
                     raise
+            if tries >= _TRIES:
+                raise DaemonError(
+                    f"{self.name} ends the logs of {request[:64]} again and again without their end; is UICI there?"
+                )
             tries += 1
             time.sleep(min(_SECONDS, 0.2 * tries))
 
@@ -181,7 +187,7 @@ class Client:
         id, kind = "", "message"
         try:
             if response.status != 200:
-                raise RefusedError(response.status, json.loads(response.read(1024 * 1024)))
+                raise _refusal(self.name, response)
             while line := response.readline():
                 if line.startswith(b"id: "):
                     id = line[4:].decode().rstrip("\n")
@@ -194,6 +200,15 @@ class Client:
             return
         finally:
             connection.close()
+
+
+def _refusal(name: str, response: http.client.HTTPResponse) -> DaemonError:
+    """Of an answer that is no stream; what is no problem+json does not come from UICI."""
+    text = response.read(1024 * 1024)
+    if "problem" in (response.getheader("Content-Type") or ""):
+        with contextlib.suppress(ValueError):
+            return RefusedError(response.status, json.loads(text))
+    return DaemonError(f"{name} answered {response.status}; is UICI there?")
 
 
 def segment(text: str) -> str:

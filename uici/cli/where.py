@@ -44,13 +44,11 @@ def local_socket(config: str | None) -> Path | None:
 
 def journal_url(catalog: Path) -> str:
     """``journal.url`` of platform.yml (or of the folder ``platform``), read without checking anything else."""
+    from uici.catalog.folder import files
     from uici.catalog.secret_references import secrets
     from uici.catalog.source import read
 
-    single, folder = catalog / "platform.yml", catalog / "platform"
-    files = [single] if single.is_file() else []
-    files += sorted(folder.glob("*.yml")) if folder.is_dir() else []
-    for file in files:
+    for file in files(catalog, "platform"):
         data: Any = read(file).data
         journal = data.get("journal") if isinstance(data, dict) else None
         url = journal.get("url") if isinstance(journal, dict) else None
