@@ -66,7 +66,7 @@ async def _one(catalog: Catalog, place: Environment) -> tuple[list[Problem], str
     problems = _told(where, place.name, proof, callers)
     problems += [
         Problem(
-            where, 0, 0, "live_permission", f"{place.name}: this login lacks {one.name}",
+            where, 0, 0, "live-permission", f"{place.name}: this login lacks {one.name}",
             f"`uici rbac -e {place.name}` prints what is needed", "warning",
         )
         for one in missing
@@ -86,5 +86,5 @@ def _told(where: str, name: str, proof: Proof, callers: Mapping[str, list[str]])
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         whose = f" (in {', '.join(names[:_NAMED])}{more})" if names else ""
         severity = "error" if sure else "warning"
-        problems.append(Problem(where, 0, 0, "live_call", f"{name}: {path}{whose}: {message}", "", severity))
+        problems.append(Problem(where, 0, 0, "live-call", f"{name}: {path}{whose}: {message}", "", severity))
     return problems

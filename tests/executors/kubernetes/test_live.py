@@ -105,7 +105,7 @@ def test_what_only_the_server_knows_is_found(cluster: Cluster, tmp_path: Path) -
     folder = catalog(tmp_path / "catalog", cluster.kubeconfig, steps)
     said = check(folder, "--json")
     assert said.returncode == 2, said.stdout + said.stderr
-    live = [one for one in json.loads(said.stdout) if one["code"] == "live_call"]
+    live = [one for one in json.loads(said.stdout) if one["code"] == "live-call"]
     found = {one["message"].partition("(in ")[2].partition(")")[0]: one for one in live}
     assert {name: one["severity"] for name, one in found.items()} == {"misspelt": "error", "unserved": "warning"}
     assert 'unknown field "spec.sizze"' in found["misspelt"]["message"]
