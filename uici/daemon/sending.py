@@ -120,7 +120,8 @@ def main() -> None:
         try:
             said = {"missed": send_by_apprise(**json.loads(line))}
         except Exception as error:  # noqa: BLE001 - whatever a notifier raises, the outbox tries again
-            said = {"error": f"{type(error).__name__}: {error}"}
+            # Its text may hold an address, and an address a secret.
+            said = {"error": f"apprise failed with {type(error).__name__}; look at the addresses of escalate_to"}
         sys.stdout.buffer.write(json.dumps(said).encode() + b"\n")
         sys.stdout.buffer.flush()
 
