@@ -38,7 +38,7 @@ def _timed(line: str) -> tuple[str, str] | None:
     word, _, text = line.partition(" ")
     try:
         moment = datetime.fromisoformat(word).astimezone(UTC)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     fraction = word.partition(".")[2].rstrip("Z").partition("+")[0].partition("-")[0]
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{fraction[:9].ljust(9, '0')}Z", text
