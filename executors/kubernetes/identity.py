@@ -81,6 +81,7 @@ class Look:
 
     async def _pod(self) -> dict[str, Any] | None:
         pod = self.facts.pod
+        self._tells_which(pod)
         if pod.get("namespace") and pod.get("name"):
             found = await self.view.read(KINDS["Pod"], pod["namespace"], pod["name"])
             if found is None or pod.get("uid") not in (None, found["metadata"]["uid"]):
@@ -98,6 +99,16 @@ class Look:
             if one["metadata"]["uid"] == pod.get("uid") or ids & set(self.facts.containers):
                 return one
         return None
+
+    def _tells_which(self, pod: Mapping[str, str]) -> None:
+        """Raises UnreachableError where UICI runs in a Pod, of whatever cluster, and nothing says in which: in a sandbox of its own
+        (gVisor, Kata) neither control group nor mounts do."""
+        named = pod.get("uid") or (pod.get("namespace") and pod.get("name")) or self.facts.containers
+        if not named and (pod or self.facts.environment_variables.get("KUBERNETES_SERVICE_HOST")):
+            raise UnreachableError(
+                "UICI runs in a Pod, and neither a service account's token nor its control group or mounts say in which: mount "
+                "the token, or give it POD_NAME and POD_NAMESPACE by the downward API"
+            )
 
     def _is_here(self, node: Mapping[str, Any]) -> bool:
         info = (node.get("status") or {}).get("nodeInfo") or {}

@@ -52,7 +52,12 @@ def gather(
         names=tuple(one if isinstance(one, Mapping) else {"name": one} for one in depends_on),
         environment_variables={
             name: environ[name]
-            for name in ("SUPERVISOR_PROCESS_NAME", "SUPERVISOR_GROUP_NAME", "SUPERVISOR_SERVER_URL")
+            for name in (
+                "SUPERVISOR_PROCESS_NAME",
+                "SUPERVISOR_GROUP_NAME",
+                "SUPERVISOR_SERVER_URL",
+                "KUBERNETES_SERVICE_HOST",
+            )
             if name in environ
         },
         pod=_pod(environ, proc, account),
