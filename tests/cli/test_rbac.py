@@ -28,7 +28,9 @@ PATCH = {
 }
 
 
-def write(folder: Path, *, namespaces: list[str], steps: list[dict[str, Any]]) -> Path:
+def write(
+    folder: Path, *, namespaces: list[str], steps: list[dict[str, Any]], logs: list[dict[str, Any]] | None = None
+) -> Path:
     folder.mkdir(exist_ok=True)
     place: dict[str, Any] = {"executor": "kubernetes", "autonomy": "change"}
     if namespaces:
@@ -36,7 +38,9 @@ def write(folder: Path, *, namespaces: list[str], steps: list[dict[str, Any]]) -
     documents: dict[str, dict[str, Any]] = {
         "environments": {"default": "prod", "environments": {"prod": place, "local": {"executor": "supervisor"}}},
         "operations": {"operations": {"restart": OPERATION}},
-        "command_translations": {"translations": {"restart": {"kubernetes": {"steps": steps, "returns": {}}}}},
+        "command_translations": {
+            "translations": {"restart": {"kubernetes": {"steps": steps, "logs": logs or [], "returns": {}}}}
+        },
     }
     for name, one in documents.items():
         (folder / f"{name}.yml").write_text(json.dumps({"version": 1, **one}))
@@ -63,6 +67,34 @@ def test_what_the_catalog_calls_and_nothing_else_is_granted(uici: Uici, tmp_path
     writes = {one for one in rights if one[2] not in ("get", "list", "watch")}
     assert writes == {("Role:shop", "deployments", "patch"), ("Role:pay", "deployments", "patch")}
     assert not {one for one in rights if one[1] == "secrets"}
+
+
+def test_what_its_logs_read_is_granted_too(uici: Uici, tmp_path: Path) -> None:
+    logs = [
+        {"call": "pods.logs", "with": {"namespace": "${target.namespace}", "label_selector": "a=b"}, "stream": True}
+    ]
+    folder = write(tmp_path / "catalog", namespaces=["shop"], steps=[PATCH], logs=logs)
+    said = uici("rbac", "--config", str(folder))
+    assert ("Role:shop", "pods/log", "get") in granted(said.stdout), said.stderr
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: [",
+        "- 1",
+        "kind: Role\nrules: 5",
+        "kind: Role\nmetadata: []\nrules: [{verbs: [get], resources: 7}]",
+        "kind: Role",
+    ],
+)
+def test_a_file_that_holds_no_roles_is_told_and_no_traceback(uici: Uici, tmp_path: Path, text: str) -> None:
+    folder = write(tmp_path / "catalog", namespaces=["shop"], steps=[PATCH])
+    (tmp_path / "roles.yml").write_text(text)
+    said = uici("rbac", "--config", str(folder), "--compare", str(tmp_path / "roles.yml"))
+    assert said.returncode == 2, said.stderr
+    assert "Traceback" not in said.stderr
+    assert str(tmp_path / "roles.yml") in said.stderr or "is missing" in said.stdout, said.stderr
 
 
 def test_without_namespaces_it_is_one_cluster_role(uici: Uici, tmp_path: Path) -> None:

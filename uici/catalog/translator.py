@@ -49,7 +49,7 @@ class CommandTranslator:
         """Each of these calls as often as it is written, with the operation that makes it."""
         for name in self.offered(environment):
             of = self._translations[name][environment.dialect]
-            for step in (*of.steps, *of.confirm, *of.revert, *of.cancel):
+            for step in (*of.steps, *of.confirm, *of.revert, *of.cancel, *of.logs):
                 yield name, Call(on=None, path=step.call, arguments=dict(step.arguments), risk=Risk.DESTROY)
 
     def items(self, step: Step, roots: Mapping[str, Any]) -> list[Any]:

@@ -107,9 +107,35 @@ def _read(path: str) -> list[Any]:
     from uici.model.errors import ConfigurationError
 
     try:
-        return [one for one in yaml.safe_load_all(Path(path).read_text()) if one is not None]
+        found = [one for one in yaml.safe_load_all(Path(path).read_text(encoding="utf-8")) if one is not None]
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigurationError(f"{path}: cannot be read: {error}") from error
+    for number, one in enumerate(found, 1):
+        chart = isinstance(one, Mapping) and {"cluster", "namespaced"} <= one.keys()
+        parts = [one[name] for name in ("cluster", "namespaced", "own") if name in one] if chart else [_rules_of(one)]
+        if not all(_are_rules(part) for part in parts):
+            raise ConfigurationError(
+                f"{path}: document {number} holds no rules as Kubernetes writes them; compare with what `uici rbac` prints"
+            )
+    return found
+
+
+def _rules_of(document: Any) -> Any:
+    """Of a Role or ClusterRole; none of another kind, which is let be."""
+    if not isinstance(document, Mapping) or document.get("kind") not in ("Role", "ClusterRole"):
+        return []
+    return document.get("rules") if isinstance(document.get("metadata", {}), Mapping) else ""
+
+
+def _are_rules(rules: Any) -> bool:
+    return rules is None or (
+        isinstance(rules, list)
+        and all(isinstance(rule, Mapping) and all(_are_words(words) for words in rule.values()) for rule in rules)
+    )
+
+
+def _are_words(words: Any) -> bool:
+    return words is None or (isinstance(words, list) and all(isinstance(one, str) for one in words))
 
 
 def compared(manifests: Manifests, chart: Mapping[str, Any], given: list[Any]) -> list[str]:
@@ -126,7 +152,7 @@ def compared(manifests: Manifests, chart: Mapping[str, Any], given: list[Any]) -
 
 def _of_manifests(manifests: Iterable[Any]) -> set[Right]:
     return {
-        (one["kind"], str(one["metadata"].get("namespace", "")), *right)
+        (one["kind"], str(one.get("metadata", {}).get("namespace", "")), *right)
         for one in manifests
         if isinstance(one, Mapping) and one.get("kind") in ("Role", "ClusterRole")
         for right in _rights(one.get("rules") or ())
