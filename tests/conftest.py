@@ -99,8 +99,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     controller = not hasattr(session.config, "workerinput")
     if controller and session.exitstatus == pytest.ExitCode.OK and _missing_in_ci():
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
-    if controller and session.config.cache is not None:
-        _forget_groups(session.config.cache)
+    cache = getattr(session.config, "cache", None)  # without its plugin there is none
+    if controller and cache is not None:
+        _forget_groups(cache)
 
 
 def _forget_groups(cache: pytest.Cache) -> None:
