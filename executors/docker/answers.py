@@ -113,16 +113,28 @@ async def filled(
     container, by its id.
 
     Nowhere else, and only as they are recorded (the same name on both sides): what somebody wrote into a parameter must not
-    hand out another container's secret.
+    hand out another container's secret. Raises ValueError where that container has no such variable any more: made without
+    it, the new one would run with nothing in the place of a secret.
     """
     config = arguments.get("config")
     if not isinstance(config, Mapping) or not isinstance(config.get("Env"), list):
         return dict(arguments)
+    known: dict[str, Mapping[str, str]] = {}
     variables = []
     for one in config["Env"]:
         found = _REFERENCE.fullmatch(one) if isinstance(one, str) else None
-        mine = found is not None and found[1] == found[3]
-        variables.append(f"{found[1]}={(await environment(found[2])).get(found[3], '')}" if found and mine else one)
+        if found is None or found[1] != found[3]:
+            variables.append(one)
+            continue
+        name, container = found[1], found[2]
+        if container not in known:
+            known[container] = await environment(container)
+        if name not in known[container]:
+            raise ValueError(
+                f"config.Env: the value of {name} was to be read from container {container[:12]}, which is gone or has none; "
+                "ask again, so that it is planned anew"
+            )
+        variables.append(f"{name}={known[container][name]}")
     return {**arguments, "config": {**config, "Env": variables}}
 
 

@@ -23,6 +23,8 @@ from uici_executors.docker.reads import Reads
 
 #: Seconds that one follower lives at most; its reader begins again from the cursor.
 LONGEST = 3600.0
+#: Bytes of one line; the rest of a longer one is left out.
+LINE = 256 * 1024
 #: Items that wait for whoever reads them.
 ITEMS = 256
 _GONE = (docker.errors.DockerException, requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError)
@@ -115,6 +117,7 @@ async def _pass(
     rest = b""
     async for chunk in _followed(start, call.timeout, reads.base_url, until):
         *whole, rest = (rest + chunk).split(b"\n")
+        rest = rest[:LINE]
         for one in whole:
             line = _line(one, on.name, cursors)
             if line.cursor > mark:
@@ -126,7 +129,7 @@ async def _pass(
 
 
 def _line(data: bytes, source: str, cursors: Cursors) -> Line:
-    cursor, text = cursors.of(data.decode("utf-8", "replace"))
+    cursor, text = cursors.of(data[:LINE].decode("utf-8", "replace"))
     return Line(text=text.rstrip("\r"), cursor=cursor, source=source)
 
 

@@ -140,6 +140,17 @@ async def test_a_reference_that_somebody_wrote_stays_what_it_is(docker: Docker, 
     copy.remove()
 
 
+@pytest.mark.engine("docker")
+async def test_nothing_is_made_without_the_values_that_it_was_to_have(docker: Docker, executor: Executor) -> None:
+    db = docker.run("db", environment={"PASSWORD": "hunter2"})
+    for id, name in ((db.id, "TOKEN"), ("0" * 64, "PASSWORD")):
+        config = {"Image": docker.image(), "Env": [f"{name}=${{docker:{id}:{name}}}"]}
+        made = await executor.run(call("api.create_container_from_config", config=config, name="copy"))
+        assert isinstance(made, Rejected), made
+        assert f"the value of {name} was to be read from container {id[:12]}" in made.message
+    assert [one.name for one in docker.client.containers.list(all=True)] == ["db"]
+
+
 @pytest.mark.parametrize(
     ("given", "recorded"),
     [

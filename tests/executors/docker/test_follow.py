@@ -14,7 +14,7 @@ from tests.engines.docker import Docker
 from tests.executors.docker.conftest import call, opened
 from uici.executor import Executor, Line, Target
 from uici.model import UnreachableError
-from uici_executors.docker.follow import _followed
+from uici_executors.docker.follow import LINE, _followed
 from uici_executors.docker.reads import Reads
 
 pytestmark = pytest.mark.engine("docker")
@@ -58,6 +58,14 @@ async def test_who_comes_back_misses_nothing_and_gets_nothing_twice(docker: Dock
         mark = {"web": everything[had - 1].cursor}
         again = executor.stream(call("Container.logs", web), after=lambda source, mark=mark: mark[source])
         assert [line async for line in again] == everything[had:]
+
+
+async def test_of_a_line_without_an_end_its_beginning_is_kept(docker: Docker, executor: Executor) -> None:
+    docker.run("web", ["sh", "-c", "head -c 3000000 /dev/zero | tr '\\0' x; echo; echo after"]).wait()
+    [web] = await executor.locate(Target(kind="service", name="web"))
+    long, after = [line async for line in executor.stream(call("Container.logs", web))]
+    assert LINE - 100 < len(long.text) <= LINE
+    assert after.text == "after"
 
 
 async def test_its_end_gives_what_is_left(docker: Docker, executor: Executor) -> None:
