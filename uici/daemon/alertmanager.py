@@ -69,11 +69,13 @@ def parse(payload: Any) -> Post:
     receiver = payload.get("receiver", "")
     if not isinstance(receiver, str):
         raise PayloadError("receiver", "text is wanted")
-    alerts, refused = [], []
-    for index, one in enumerate(listed):
+    alerts: list[Alert] = []
+    refused = []
+    for one in listed:
         try:
             alerts.append(_alert(one))
         except PayloadError as error:
+            index = len(alerts) + len(refused)
             path = f"alerts[{index}]" + (f".{error.path}" if error.path else "")
             refused.append(RefusedAlert(index, path, error.message, _kept(one)))
     return Post(tuple(alerts), tuple(refused), truncated, receiver[:256])
@@ -105,7 +107,7 @@ def _alert(data: Any) -> Alert:
         raise PayloadError("generatorURL", "text is wanted")
     return Alert(
         labels=labels,
-        annotations=_texts(annotations, "annotations") if annotations is not None else {},
+        annotations={} if annotations is None or annotations == {} else _texts(annotations, "annotations"),
         status=status,
         starts_at=starts_at,
         # Alertmanager puts a firing alert's expected end here; only a resolved one's is an end.
@@ -120,8 +122,9 @@ def _texts(data: Any, path: str) -> dict[str, str]:
         raise PayloadError(path, "an object of texts is wanted")
     if len(data) > LABELS:
         raise PayloadError(path, f"more than {LABELS} of them")
-    for name, value in data.items():
+    for value in data.values():
         if type(value) is not str:
+            name = next(name for name, value in data.items() if type(value) is not str)
             raise PayloadError(f"{path}.{name[:64]}", "text is wanted")
     if "" in data:
         raise PayloadError(path, "a name is empty")

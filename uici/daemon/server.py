@@ -87,11 +87,10 @@ async def _expect(request: web.Request) -> None:
 
 
 def _wrapped(daemon: Daemon, route: Route) -> Answering:
-    responses, name = daemon.counts.responses, route.name
+    responses, name, handler = daemon.counts.responses, route.name, route.handler
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        caller = _admitted(daemon, route, request)
-        response = await route.handler(daemon, request, caller)
+        response = await handler(daemon, request, _admitted(daemon, route, request))
         responses.add(name, str(response.status))
         return response
 
@@ -208,10 +207,10 @@ NOBODY = Caller("nobody", frozenset(), False, "open")
 
 
 def _caller(daemon: Daemon, request: web.Request, *, needed: bool) -> Caller:
-    token = tokens.bearer(request.headers.get(hdrs.AUTHORIZATION))
-    local = None if token is not None and daemon.tokens else _local(request)
-    if token is not None and (daemon.tokens or local is not None):
-        caller = daemon.tokens.caller(token)
+    known, token = daemon.tokens, tokens.bearer(request.headers.get(hdrs.AUTHORIZATION))
+    local = None if token is not None and known else _local(request)
+    if token is not None and (local is not None or known):
+        caller = known.caller(token)
         if caller is not None:
             return caller
         if needed:
@@ -219,7 +218,7 @@ def _caller(daemon: Daemon, request: web.Request, *, needed: bool) -> Caller:
         return NOBODY
     if local is not None:
         return tokens.peer(local)
-    if not daemon.tokens:
+    if not known:
         _no_browser(request)
         return tokens.LOOPBACK
     if needed:
@@ -254,14 +253,14 @@ def _no_browser(request: web.Request) -> None:
 async def read(request: web.Request, limit: int) -> bytes:
     """The body, at most ``limit`` bytes. Raises ProblemError 413 (without reading the rest), 415 or 400."""
     headers = request.headers
-    if headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
+    if hdrs.CONTENT_ENCODING in headers and headers[hdrs.CONTENT_ENCODING].lower() != "identity":
         raise ProblemError(415, "encoding", "compressed bodies are not read; send it plain", close=True)
     if headers.get(hdrs.CONTENT_TYPE) != "application/json" and request.content_type != "application/json":
         raise ProblemError(415, "media_type", "send JSON, with the header `Content-Type: application/json`", close=True)
     length = request.content_length
     if length is not None and length > limit:
         raise too_large(limit)
-    if headers.get(hdrs.EXPECT, "").lower() == "100-continue":
+    if hdrs.EXPECT in headers and headers[hdrs.EXPECT].lower() == "100-continue":
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0
     content = request.content

@@ -81,7 +81,7 @@ def _digest(token: bytes) -> bytes:
 def bearer(header: str | None) -> str | None:
     """The token of an ``Authorization: Bearer …`` header."""
     scheme, _, token = (header or "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" and token.strip() else None
+    return token.strip() or None if scheme.lower() == "bearer" else None
 
 
 def peer(connection: socket.socket) -> Caller:

@@ -6,7 +6,7 @@ It must not look for a target, choose a runbook or act: the worker does, from th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -18,7 +18,7 @@ from uici.daemon.server import Daemon, answer, loads, read
 from uici.daemon.storm import storm
 from uici.daemon.tokens import Caller
 from uici.journal import Entry
-from uici.model import Alert, Environment
+from uici.model import Environment
 
 if TYPE_CHECKING:
     from uici.catalog import Catalog
@@ -29,7 +29,8 @@ accepted = Acceptance()
 
 
 async def post_alertmanager(daemon: Daemon, request: web.Request, caller: Caller) -> web.StreamResponse:
-    platform = daemon.catalog.platform
+    catalog = daemon.catalog
+    platform = catalog.platform
     waiting = await daemon.journal.waiting_count()
     if waiting >= platform.waiting or daemon.stopping:
         raise unavailable(
@@ -62,7 +63,7 @@ async def post_alertmanager(daemon: Daemon, request: web.Request, caller: Caller
             "or raise server.limits.alerts_per_post in platform.yml",
         )
     known = daemon.repeats.known(post.alerts)
-    entries = _entries(daemon.catalog, post, known)
+    entries = _entries(catalog, post, known)
     new = None in known
     if new:
         waiting_for = [alert.fingerprint if id is None else None for alert, id in zip(post.alerts, known, strict=True)]
@@ -88,26 +89,14 @@ async def post_alertmanager(daemon: Daemon, request: web.Request, caller: Caller
 
 
 def _entries(catalog: Catalog, post: alertmanager.Post, known: Sequence[str | None]) -> list[Entry]:
-    environments = catalog.environments
-    entries = [
-        Entry(
-            kind="alert",
-            data={"alert": alert.to_json(), "environment": _environment(alert, environments), "source": SOURCE},
-            incident=incident,
-        )
-        for alert, incident in zip(post.alerts, known, strict=True)
-    ]
-    entries += [
-        Entry(
-            kind="alert_refused",
-            data={"alert": one.alert, "reason": "schema", "message": one.message, "path": one.path},
-        )
-        for one in post.refused
-    ]
+    environments, entries = catalog.environments, []
+    for alert, incident in zip(post.alerts, known, strict=True):
+        found = environment_of(alert, environments)
+        # None: not exactly one; the worker escalates it with the reason.
+        environment = found.name if isinstance(found, Environment) else None
+        data = {"alert": alert.to_json(), "environment": environment, "source": SOURCE}
+        entries.append(Entry(kind="alert", data=data, incident=incident))
+    for one in post.refused:
+        data = {"alert": one.alert, "reason": "schema", "message": one.message, "path": one.path}
+        entries.append(Entry(kind="alert_refused", data=data))
     return entries
-
-
-def _environment(alert: Alert, environments: Any) -> str | None:
-    """None: not exactly one; the worker escalates it with the reason."""
-    found = environment_of(alert, environments)
-    return found.name if isinstance(found, Environment) else None
