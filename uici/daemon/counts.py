@@ -142,7 +142,9 @@ class Counts:
     def _on_delivery(self, entry: Entry, data: Any) -> None:
         self.deliveries.add("true" if data.get("ok") else "false")
         if not data.get("ok"):
-            self._log.warning("escalation not delivered", id=data.get("id"), message=data.get("message"))
+            self._log.warning(
+                "escalation not delivered", id=data.get("id"), attempt=data.get("attempt"), message=data.get("message")
+            )
 
     def _on_catalog(self, entry: Entry, data: Any) -> None:
         self.reloads.add("true" if data.get("ok") else "false")

@@ -60,8 +60,7 @@ class OpenIncidents:
         """The newest of that key or fingerprint that has ended."""
         found = [one for one in self._ended.values() if one.key == key or _has(one, fingerprint)]
         if not found:
-            both = self._journal.last_ended(key=key), self._journal.last_ended(fingerprint=fingerprint)
-            found = [one for one in await asyncio.gather(*both) if one]
+            return await self._journal.last_ended(key=key, fingerprint=fingerprint)
         return max(found, key=lambda one: one.ended_at or "", default=None)
 
     # Changing

@@ -114,9 +114,6 @@ class Outbox:
             if attempt < ATTEMPTS:
                 wait = min(LONGEST, FIRST * 2 ** min(row.attempt, 20))
                 next_at = self._clock() + wait * (1 + self._random.random() / 5)
-                self._log.warning(
-                    "an escalation was not delivered", escalation=row.id, problem=message, attempt=attempt
-                )
             else:
                 message = f"given up after {attempt} attempts; {message}"
                 self._log.error("an escalation was given up", escalation=row.id, problem=message, title=row.title)

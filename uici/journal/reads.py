@@ -86,6 +86,13 @@ def of_key(connection: sqlite3.Connection, ended: bool, key: str | None, fingerp
     return Incident.from_json(orjson.loads(row[0])) if row else None
 
 
+def last_ended(connection: sqlite3.Connection, key: str | None, fingerprint: str | None) -> Incident | None:
+    """The newest that has ended of that key or of that fingerprint."""
+    found = [of_key(connection, True, key, None)] if key is not None else []
+    found += [of_key(connection, True, None, fingerprint)] if fingerprint is not None else []
+    return max((one for one in found if one is not None), key=lambda one: one.ended_at or "", default=None)
+
+
 def waiting_alerts(connection: sqlite3.Connection, limit: int) -> list[WaitingAlert]:
     found = []
     for seq, at, text in connection.execute(

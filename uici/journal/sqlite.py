@@ -107,8 +107,8 @@ class SQLiteJournal:
 
         Gives the last one's seq; those of one append follow each other. Raises JournalError: none was accepted then.
         """
-        self._writable()
-        if not entries:
+        if not entries or self._closed:
+            self._writable()
             return self._writer.seq
         return await self._writer.write(entries, self._clock())
 
@@ -209,7 +209,7 @@ class SQLiteJournal:
         return await self._read(reads.of_key, False, key, fingerprint)
 
     async def last_ended(self, *, key: str | None = None, fingerprint: str | None = None) -> Incident | None:
-        return await self._read(reads.of_key, True, key, fingerprint)
+        return await self._read(reads.last_ended, key, fingerprint)
 
     async def waiting_alerts(self, limit: int = 1000) -> list[WaitingAlert]:
         return await self._read(reads.waiting_alerts, limit)
