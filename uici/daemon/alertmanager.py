@@ -70,7 +70,7 @@ def parse(payload: Any) -> Post:
     if not isinstance(receiver, str):
         raise PayloadError("receiver", "text is wanted")
     alerts: list[Alert] = []
-    refused = []
+    refused: list[RefusedAlert] = []
     for one in listed:
         try:
             alerts.append(_alert(one))
