@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,9 +45,19 @@ MISTAKES = [
     (["reopen", "nope", "--config", "CATALOG"], "`uici incidents` lists them"),
     (["pause", "-e", "mars", "--config", "CATALOG"], "there is no environment 'mars'; there are: local"),
     (["run", "list_services", "--server", "ftp://x"], "https://host:port"),
+    (["run", "list_services", "--server", "host:port"], "https://host:port"),
+    (["run", "list_services", "--server", "http://[host"], "https://host:port"),
     (["run", "list_services", "--server", "http://127.0.0.1:1"], "does not answer"),
-    (["run", "x", "novalue"], "NAME=VALUE"),
+    (["run", "x", "novalue"], "before it: NAME=novalue"),
+    (["run", "restart_service", "web", "--config", "CATALOG"], "before it: service=web"),
+    (["run", "restart_service", "service=@web", "--config", "CATALOG"], "service=@@web"),
+    (["logs", "nope", "--config", "CATALOG"], "`uici run` and `uici incidents ID` show a request's id"),
+    (
+        ["doctor", "-e", "mars", "--config", "CATALOG"],
+        "permissions in mars: there is no environment 'mars'; there are: local",
+    ),
     (["plan", "nofile.json"], "cannot be read"),
+    (["plan", "something.json"], "something.json: holds no alert; save what Alertmanager posts"),
     (["schema", "operatons"], "there are:"),
     (["approve", "x"], "not in this version"),
     (["deny", "x"], "not in this version"),
@@ -61,14 +73,34 @@ MISTAKES = [
 )
 def test_mistakes_are_one_line_with_a_cure(uici: Uici, tmp_path: Path, words: list[str], cure: str) -> None:
     (tmp_path / "something").write_text("")
+    (tmp_path / "something.json").write_text("{}")
     if words[:2] == ["run", "x"]:
         words = [*words, "--config", str(_broken_free(tmp_path))]
     if "CATALOG" in words:
         words = [str(_broken_free(tmp_path)) if word == "CATALOG" else word for word in words]
     said = uici(*words)
     assert said.returncode in (1, 2)
-    assert cure in said.stderr, said.stderr
+    assert cure in (said.stdout if words[0] == "doctor" else said.stderr), said.stderr
     assert "Traceback" not in said.stderr
+
+
+@pytest.mark.parametrize(
+    ("platform", "place"),
+    [
+        ({"server": {"tokens": {"anna": {"token": "${env:NO_SUCH}", "may": ["observe"]}}}}, "server.tokens.anna"),
+        ({"escalate_to": ["${env:NO_SUCH}"]}, "escalate_to"),
+        ({"journal": {"url": "${env:NO_SUCH}"}}, "journal.url"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_secret_that_is_missing_is_named_with_its_place(
+    uici: Uici, tmp_path: Path, platform: dict[str, Any], place: str
+) -> None:
+    folder = _broken_free(tmp_path)
+    (folder / "platform.yml").write_text(json.dumps({"version": 1, **platform}))
+    said = uici("serve", "--config", str(folder))
+    assert said.returncode == 2
+    assert f"platform.yml: {place}: ${{env:NO_SUCH}}: the environment has no variable NO_SUCH; set it" in said.stderr
 
 
 ASKED_OF_A_DAEMON = [

@@ -80,8 +80,12 @@ class Client:
             self.name = f"unix:{where}"
             return
         self._socket = None
-        parts = urlsplit(where if "//" in where else f"http://{where}")
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
+        try:
+            parts = urlsplit(where if "//" in where else f"http://{where}")
+            right = parts.scheme in ("http", "https") and parts.hostname and not parts.username and parts.port != 0
+        except ValueError:  # of a port that is no number, of brackets that do not match
+            right = False
+        if not right:
             raise ConfigurationError(f"--server (UICI_SERVER) is {where!r}; write it as https://host:port")
         self._parts, self.name = parts, f"{parts.scheme}://{parts.netloc}"
 

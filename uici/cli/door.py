@@ -159,7 +159,11 @@ def _named(what: str, id: str) -> Iterator[None]:
     except RefusedError as error:
         if error.status != 404:
             raise
-        raise UICIError(f"there is no {what} {id!r} in this journal; {_LISTED[what]}") from None
+        raise _unknown(what, id) from None
+
+
+def _unknown(what: str, id: str) -> UICIError:
+    return UICIError(f"there is no {what} {id!r} in this journal; {_LISTED[what]}")
 
 
 class Own:
@@ -201,6 +205,8 @@ class Own:
         return self._with_engine(asked)
 
     def permissions(self, environment: str) -> JSON:
+        self._known(environment)
+
         async def asked(infrastructure: UniversalInfrastructureInterface) -> JSON:
             needed, missing = await infrastructure.permissions(environment)
             return {"needed": needed, "missing": missing}
@@ -224,7 +230,7 @@ class Own:
         async def asked(journal: Journal) -> JSON:
             incident = await journal.incident(id)
             if incident is None:
-                raise UICIError(f"there is no incident {id!r} in this journal; `uici incidents` lists them")
+                raise _unknown("incident", id)
             results = await journal.results(incident=id, limit=1000)
             entries = await journal.entries(incident=id, limit=10_000)
             return incident.to_json() | {
@@ -264,8 +270,13 @@ class Own:
         return self._with_engine(asked)
 
     def logs(self, id: str, follow: bool, lines: Progress) -> JSON:
+        from uici.engine.logs import NoLogsError
+
         async def asked(infrastructure: UniversalInfrastructureInterface) -> JSON:
-            feed = await infrastructure.logs(id)
+            try:
+                feed = await infrastructure.logs(id)
+            except NoLogsError as error:
+                raise error if error.known else _unknown("request", id) from None
             async for piece in feed.follow({}) if follow else feed.read({}):
                 for line in piece.lines:
                     lines(_line(line))
@@ -315,7 +326,7 @@ class Own:
 
             keys = await keys_of(infrastructure.journal, incident)
             if not keys:
-                raise UICIError(f"there is no incident {incident!r} in this journal; `uici incidents` lists them")
+                raise _unknown("incident", incident)
             for key in keys:
                 await infrastructure.reopen(key, str(_origin()))
             return {"reopened": ", ".join(keys)}

@@ -41,7 +41,9 @@ def init(directory: str, full: bool, executor: str | None) -> int:
             above = "../" * name.count("/")
             path.write_text(_FIRST.format(name=kind).replace("=.schema", f"={above}.schema") + text, encoding="utf-8")
     except OSError as error:
-        raise UICIError(f"{folder}: cannot be written: {error.strerror}") from error
+        raise UICIError(
+            f"{folder}: cannot be written: {error.strerror}; name a folder that this user may make"
+        ) from error
     from uici.cli.schema import write_all
 
     write_all(folder / ".schema")

@@ -35,6 +35,10 @@ def plan(alert: str, config: str | None, server: str | None, as_json: bool) -> i
         raise UICIError(f"{alert}: cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise UICIError(f"{alert}: is not JSON: {error}") from None
+    if not isinstance(payload, list) and not (isinstance(payload, dict) and payload.keys() & {"alerts", "labels"}):
+        raise UICIError(
+            f"{alert}: holds no alert; save what Alertmanager posts, `amtool alert -o json`, or one with its labels"
+        )
     plans = door(config, server).plan(payload)
     if as_json:
         show.as_json(plans)

@@ -78,7 +78,10 @@ def _but_samples(progress: Callable[[Mapping[str, Any]], None]) -> Callable[[Map
 def _value(text: str, schema: Mapping[str, Any]) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name:
-        raise click.UsageError(f"{text!r} is no NAME=VALUE")
+        example = next(iter(schema.get("required", ())), "NAME")
+        raise click.UsageError(
+            f"{text!r} is no NAME=VALUE; write the parameter's name before it: {example}={text or 'VALUE'}"
+        )
     kinds = _kinds(schema.get("properties", {}).get(name, {}))
     if value.startswith("@@"):
         value = value[1:]
@@ -86,7 +89,10 @@ def _value(text: str, schema: Mapping[str, Any]) -> tuple[str, Any]:
         try:
             value = Path(value[1:]).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise click.UsageError(f"{name}: the file {value[1:]!r} cannot be read: {error}") from None
+            said = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+            raise click.UsageError(
+                f"{name}: the file {value[1:]!r} cannot be read: {said}; text that begins with @ is written {name}=@{value}"
+            ) from None
     return name, _typed(value, kinds)
 
 

@@ -54,8 +54,17 @@ GARBAGE = 10_000
 def tokens_of(platform: Platform) -> Tokens:
     """The configured tokens with their secrets filled in; raises ConfigurationError that names a missing one."""
     return Tokens(
-        Token(name=one.name, token=str(secrets(one.token)), may=one.may, person=one.person) for one in platform.tokens
+        Token(name=one.name, token=_filled(f"server.tokens.{one.name}", one.token), may=one.may, person=one.person)
+        for one in platform.tokens
     )
+
+
+def _filled(about: str, text: str) -> str:
+    """A text of platform.yml with its secrets filled in; raises ConfigurationError that names what is missing where."""
+    try:
+        return str(secrets(text))
+    except ConfigurationError as error:
+        raise ConfigurationError(f"platform.yml: {about}: {error}") from error
 
 
 def listen_of(platform: Platform, known: Tokens, override: str | None = None) -> tuple[str, int]:
@@ -98,9 +107,9 @@ class Serving:
         catalog = await asyncio.to_thread((self._proof or Proof(self._loader.path)).catalog)
         require_secrets(catalog)
         platform, known = catalog.platform, tokens_of(catalog.platform)
-        escalate_to = [str(one) for one in secrets(list(platform.escalate_to))]
+        escalate_to = [_filled("escalate_to", one) for one in platform.escalate_to]
         host, port = listen_of(platform, known, self._listen)
-        url = str(secrets(platform.journal_url))
+        url = _filled("journal.url", platform.journal_url)
         opened = await open_journal(url)
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(opened.close)
@@ -291,7 +300,7 @@ class Serving:
                 catalog = await asyncio.to_thread(Proof(self._loader.path).catalog)
                 require_secrets(catalog)
                 known = tokens_of(catalog.platform)
-                escalate_to = [str(one) for one in secrets(list(catalog.platform.escalate_to))]
+                escalate_to = [_filled("escalate_to", one) for one in catalog.platform.escalate_to]
                 listen_of(catalog.platform, known, self._listen)
                 await daemon.infrastructure.replace(catalog)
             except (UICIError, OSError) as error:

@@ -214,7 +214,7 @@ def _caller(daemon: Daemon, request: web.Request, *, needed: bool) -> Caller:
         if caller is not None:
             return caller
         if needed:
-            raise _unauthenticated("this token is not known here")
+            raise _unauthenticated("this token is not known here; server.tokens in platform.yml names those that are")
         return NOBODY
     if local is not None:
         return tokens.peer(local)
