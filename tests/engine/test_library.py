@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import threading
 from pathlib import Path
 
@@ -22,6 +23,14 @@ async def test_async(folder: Path) -> None:
         assert asked.status is Status.REFUSED
     async with uici.connect(CATALOG, journal=f"sqlite:///{folder}/journal.db") as again:
         assert await again.journal.result(result.id) == result
+
+
+async def test_where_the_journal_lies_may_be_a_reference(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(CATALOG, folder / "catalog")
+    (folder / "catalog" / "platform.yml").write_text('version: 1\njournal: {url: "${env:OF_MINE}"}\n')
+    monkeypatch.setenv("OF_MINE", f"sqlite:///{folder}/of-mine.db")
+    async with uici.connect(folder / "catalog"):
+        assert (folder / "of-mine.db").exists()
 
 
 def test_plain_and_from_several_threads(folder: Path) -> None:

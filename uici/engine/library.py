@@ -15,7 +15,7 @@ from collections.abc import Coroutine
 from types import TracebackType
 from typing import Any, TypeVar
 
-from uici.catalog import UniversalConfigLoader, require_secrets
+from uici.catalog import UniversalConfigLoader, require_secrets, secrets
 from uici.engine.interface import UniversalInfrastructureInterface
 from uici.journal import Journal, open_journal
 from uici.model import Origin, Request, Result
@@ -42,7 +42,9 @@ class Connection:
         )
         catalog = await asyncio.to_thread(loader.load)
         require_secrets(catalog)
-        self._journal = await open_journal(catalog.platform.journal_url if self._url is None else self._url)
+        self._journal = await open_journal(
+            str(secrets(catalog.platform.journal_url)) if self._url is None else self._url
+        )
         try:
             self._infrastructure = UniversalInfrastructureInterface(catalog, self._journal)
             await self._infrastructure.start()
