@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from tests.engines.kubernetes import Cluster
 from tests.executors.kubernetes.scene import manifest, pod_of, ready
@@ -72,13 +71,6 @@ def scene(cluster: Cluster) -> Iterator[Scene]:
             ready(cluster, namespace, one)
         pod = cluster.get("pod", pod_of(cluster, namespace, "web"), f"--namespace={namespace}")
         yield Scene(cluster, namespace, pod, cluster.get("service", "web", f"--namespace={namespace}"))
-
-
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def server(cluster: Cluster) -> AsyncIterator[Server]:
-    server = Server({"kubeconfig": str(cluster.kubeconfig)})
-    yield server
-    await server.close()
 
 
 def facts(**more: Any) -> Facts:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
-import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -14,15 +12,14 @@ import pytest
 import yaml
 
 from tests.engines.kubernetes import BUSYBOX, Cluster, KubectlError
-from uici.catalog import Catalog, UniversalConfigLoader
+from tests.executors.whole import running
+from uici.catalog import Catalog
 from uici.engine import UniversalInfrastructureInterface
-from uici.executor import Done, Facts, Line, Outcome, Unknown
-from uici.journal import open_journal
+from uici.executor import Done, Line, Outcome, Unknown
 from uici.model import Call, Origin, Reason, Request, Result, Status, Verification
 
 pytestmark = pytest.mark.engine("kubernetes")
 
-STARTER = Path(__file__).parents[3] / "infrastructure/config"
 SECONDS = 90.0
 REQUEST = "uici.dev/request"
 
@@ -65,33 +62,12 @@ class Place:
         return items
 
 
-@pytest.fixture(scope="module")
-def catalog(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Catalog:
-    folder = tmp_path_factory.mktemp("kubernetes") / "catalog"
-    shutil.copytree(STARTER, folder)
-    environment = {"executor": "kubernetes", "settings": {"kubeconfig": str(cluster.kubeconfig)}, "autonomy": "change"}
-    document = {"version": 1, "environments": {"kubernetes": environment}}
-    (folder / "environments.yml").write_text(yaml.safe_dump(document))
-    return UniversalConfigLoader(folder).load()
-
-
 @contextlib.asynccontextmanager
 async def engine(
     catalog: Catalog, cluster: Cluster, namespace: str, folder: Path, *, faster: float = 1.0, grace: float = 5.0
 ) -> AsyncIterator[Place]:
-    journal = await open_journal(f"sqlite:///{folder}/journal.db")
-    begin = time.time()
-    interface = UniversalInfrastructureInterface(
-        catalog,
-        journal,
-        facts=Facts(pids=(4711,), hostname="elsewhere"),
-        clock=lambda: begin + (time.time() - begin) * faster,
-        sleep=lambda seconds: asyncio.sleep(seconds / faster),
-    )
-    await interface.start()
-    yield Place(interface, cluster, namespace)
-    await interface.close(grace=grace)
-    await journal.close()
+    async with running(catalog, folder, faster=faster, grace=grace) as interface:
+        yield Place(interface, cluster, namespace)
 
 
 @pytest.fixture

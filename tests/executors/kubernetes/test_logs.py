@@ -17,15 +17,6 @@ pytestmark = pytest.mark.engine("kubernetes")
 SECONDS = 60.0
 
 
-@pytest.fixture
-async def executor(cluster: Cluster) -> AsyncIterator[KubernetesExecutor]:
-    one = KubernetesExecutor()
-    settings = {"kubeconfig": str(cluster.kubeconfig)}
-    await one.open(Environment.parse("test", {"executor": "kubernetes", "settings": settings, "alerts": []}))
-    yield one
-    await one.close()
-
-
 def pod(name: str, script: str, *, label: str = "talk", restart: str = "Never", variant: str = "") -> dict[str, Any]:
     container = {"name": "main", "image": BUSYBOX, "imagePullPolicy": "IfNotPresent", "command": ["sh", "-c", script]}
     labels = {"app": label, **({"variant": variant} if variant else {})}

@@ -4,13 +4,12 @@ meanwhile, and what is taken back."""
 from __future__ import annotations
 
 import asyncio
-import shutil
 
 import pytest
-import yaml
 
 from tests.engines.kubernetes import BUSYBOX, Cluster, images
-from tests.executors.kubernetes.test_operations import MISSING, STARTER, Place, place  # noqa: F401  the fixture
+from tests.executors.kubernetes.place import MISSING, Place
+from tests.executors.whole import starter
 from uici.catalog import Catalog, UniversalConfigLoader
 from uici.executor import Outcome, Unknown
 from uici.model import Call, Status
@@ -21,11 +20,8 @@ pytestmark = pytest.mark.engine("kubernetes")
 @pytest.fixture(scope="module")
 def catalog(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Catalog:
     """The starter's; what does not come true is waited for half a minute instead of ten."""
-    folder = tmp_path_factory.mktemp("mishaps") / "catalog"
-    shutil.copytree(STARTER, folder)
-    environment = {"executor": "kubernetes", "settings": {"kubeconfig": str(cluster.kubeconfig)}, "autonomy": "change"}
-    document = {"version": 1, "environments": {"kubernetes": environment}}
-    (folder / "environments.yml").write_text(yaml.safe_dump(document))
+    settings = {"kubeconfig": str(cluster.kubeconfig)}
+    folder = starter(tmp_path_factory.mktemp("mishaps") / "catalog", "kubernetes", settings)
     translations = folder / "command_translations/kubernetes.yml"
     text = translations.read_text()
     for long, short in (("10m", "30s"), ("12m", "60s"), ("5m", "20s")):
@@ -34,7 +30,7 @@ def catalog(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Catal
     return UniversalConfigLoader(folder).load()
 
 
-async def test_an_undo_that_is_said_to_be_done_is_done(place: Place) -> None:  # noqa: F811
+async def test_an_undo_that_is_said_to_be_done_is_done(place: Place) -> None:
     """An undo sees its parent's `before`: by that, nothing would be left to do."""
     place.workload("web", replicas=2)
     place.up("web")
@@ -48,8 +44,7 @@ async def test_an_undo_that_is_said_to_be_done_is_done(place: Place) -> None:  #
 
 
 async def test_a_stop_that_was_lost_is_not_proven_by_a_stuck_rollout(
-    place: Place,  # noqa: F811
-    monkeypatch: pytest.MonkeyPatch,
+    place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`failed` is stopped for supervisord; a Deployment whose rollout is stuck still runs its old Pods."""
     place.workload("web", spec={"progressDeadlineSeconds": 3})
@@ -67,10 +62,7 @@ async def test_a_stop_that_was_lost_is_not_proven_by_a_stuck_rollout(
     assert (result.status is Status.DONE) == (replicas == 0), (result.status, result.message, replicas)
 
 
-async def test_a_job_that_was_cleared_away_is_not_run_again(
-    place: Place,  # noqa: F811
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_a_job_that_was_cleared_away_is_not_run_again(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """It ran, its time to live was over, and only then is it looked at whether it was made."""
     made = await _lost(place, monkeypatch, "BatchV1Api.create_namespaced_job", happens=True, deletes=True)
     result = await place.do("run_job", name="once", image=BUSYBOX, command=["true"], keep_seconds=60)
@@ -78,7 +70,7 @@ async def test_a_job_that_was_cleared_away_is_not_run_again(
     assert len(made) == 1
 
 
-async def test_what_still_runs_is_not_stopped_for_what_was_cleared_away(place: Place) -> None:  # noqa: F811
+async def test_what_still_runs_is_not_stopped_for_what_was_cleared_away(place: Place) -> None:
     variants = [{"name": "short", "command": ["true"]}, {"name": "long", "command": ["sleep", "15"]}]
     asked = asyncio.ensure_future(
         place.do("run_job", name="two", image=BUSYBOX, keep_seconds=60, deadline_seconds=600, variants=variants)
@@ -102,7 +94,7 @@ async def test_what_still_runs_is_not_stopped_for_what_was_cleared_away(place: P
     ],
 )
 async def test_a_rollback_sees_what_somebody_does_while_it_looks(
-    place: Place,  # noqa: F811
+    place: Place,
     monkeypatch: pytest.MonkeyPatch,
     kind: str,
     somebody: tuple[str, ...],
@@ -130,8 +122,7 @@ async def test_a_rollback_sees_what_somebody_does_while_it_looks(
 
 
 async def test_a_pod_that_is_not_as_it_was_seen_to_fail_is_left_alone(
-    place: Place,  # noqa: F811
-    monkeypatch: pytest.MonkeyPatch,
+    place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may have become well since: its state is part of what its version tells."""
     place.workload("web", image=MISSING)
@@ -157,7 +148,7 @@ async def test_a_pod_that_is_not_as_it_was_seen_to_fail_is_left_alone(
 
 
 @pytest.mark.parametrize("kind", ["Deployment", "StatefulSet"])
-async def test_a_revision_that_was_proven_bears_a_mark_of_its_own(place: Place, kind: str) -> None:  # noqa: F811
+async def test_a_revision_that_was_proven_bears_a_mark_of_its_own(place: Place, kind: str) -> None:
     """Whose it is stands in it: `kubectl rollout undo` copies a ReplicaSet's annotations to the Deployment, and so to the next."""
     place.workload("web", kind=kind)
     place.up("web", kind.lower())
@@ -169,8 +160,7 @@ async def test_a_revision_that_was_proven_bears_a_mark_of_its_own(place: Place, 
 
 
 async def test_a_release_that_comes_in_between_does_not_get_the_mark(
-    place: Place,  # noqa: F811
-    monkeypatch: pytest.MonkeyPatch,
+    place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place.workload("web")
     place.up("web")
@@ -192,7 +182,7 @@ async def test_a_release_that_comes_in_between_does_not_get_the_mark(
     assert not _marks(place, "Deployment")
 
 
-async def test_what_ends_after_some_seconds_is_not_marked(place: Place) -> None:  # noqa: F811
+async def test_what_ends_after_some_seconds_is_not_marked(place: Place) -> None:
     place.workload("web", ["sh", "-c", "sleep 3; exit 1"])
     place.cluster.until("pods", lambda one: one["status"].get("phase") == "Running", place.namespace)
     place.workload("web")
@@ -202,7 +192,7 @@ async def test_what_ends_after_some_seconds_is_not_marked(place: Place) -> None:
     assert not _marks(place, "Deployment")
 
 
-def _marks(place: Place, kind: str) -> list[tuple[str, str, str]]:  # noqa: F811
+def _marks(place: Place, kind: str) -> list[tuple[str, str, str]]:
     """Name, hash and mark of each revision that bears one."""
     what = "replicasets" if kind == "Deployment" else "controllerrevisions"
     found = [one["metadata"] for one in place.cluster.get(what, f"--namespace={place.namespace}")["items"]]
@@ -214,7 +204,7 @@ def _marks(place: Place, kind: str) -> list[tuple[str, str, str]]:  # noqa: F811
 
 
 async def _lost(
-    place: Place,  # noqa: F811
+    place: Place,
     monkeypatch: pytest.MonkeyPatch,
     path: str,
     *,

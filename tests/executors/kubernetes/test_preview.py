@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from tests.engines.kubernetes import Cluster
 from tests.executors.kubernetes.scene import RESTART, manifest, ready
@@ -31,13 +30,6 @@ def namespace(cluster: Cluster) -> Iterator[str]:
         for one in SHORT:
             ready(cluster, name, one)
         yield name
-
-
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def server(cluster: Cluster) -> AsyncIterator[Server]:
-    server = Server({"kubeconfig": str(cluster.kubeconfig)})
-    yield server
-    await server.close()
 
 
 async def shown(server: Server, path: str, **arguments: Any) -> Diff | None:

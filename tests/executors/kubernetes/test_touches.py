@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 import yaml
 
 from tests.engines.kubernetes import Cluster
@@ -47,13 +46,6 @@ def scene(cluster: Cluster) -> Iterator[Scene]:
         for app in ("web", "down", "guarded", "argo"):
             words[f"POD_{app}"] = pod_of(cluster, namespace, app)
         yield Scene(cluster, namespace, words)
-
-
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def server(cluster: Cluster) -> AsyncIterator[Server]:
-    server = Server({"kubeconfig": str(cluster.kubeconfig)})
-    yield server
-    await server.close()
 
 
 async def pinned(server: Server, path: str, arguments: dict[str, Any]) -> Pinned:

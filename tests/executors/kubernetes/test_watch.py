@@ -14,21 +14,12 @@ from aiohttp import web
 
 from tests.engines.kubernetes import BUSYBOX, Cluster
 from uici.executor import Target
-from uici.model import Environment, UnreachableError
+from uici.model import UnreachableError
 from uici_executors.kubernetes import KubernetesExecutor, watch
 from uici_executors.kubernetes.connection import Server
 
 pytestmark = pytest.mark.engine("kubernetes")
 SECONDS = 60.0
-
-
-@pytest.fixture
-async def executor(cluster: Cluster) -> AsyncIterator[KubernetesExecutor]:
-    one = KubernetesExecutor()
-    settings = {"kubeconfig": str(cluster.kubeconfig)}
-    await one.open(Environment.parse("test", {"executor": "kubernetes", "settings": settings, "alerts": []}))
-    yield one
-    await one.close()
 
 
 @pytest.fixture
