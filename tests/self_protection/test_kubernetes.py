@@ -9,22 +9,22 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 import yaml
 
 from tests.engines.kubernetes import Cluster
 from tests.executors.kubernetes.scene import filled, manifest, pod_of, ready
+from tests.executors.whole import running
+from tests.self_protection import attacks
 from uici.catalog import UniversalConfigLoader
 from uici.engine import UniversalInfrastructureInterface
 from uici.executor import Facts
-from uici.journal import open_journal
-from uici.model import Origin, Reason, Request, Status
+from uici.model import Reason, Request, Status
 
 pytestmark = pytest.mark.engine("kubernetes")
 
@@ -215,19 +215,11 @@ def scene(cluster: Cluster) -> Iterator[Scene]:
                 "UICI_UID": cluster.get("deployment", "uici", f"--namespace={ops}")["metadata"]["uid"],
                 "UICI_RS": pod.rpartition("-")[0],
             }
-            scene = Scene(cluster, Facts(**{key: _tuple(one) for key, one in facts.items()}), words, {})
+            scene = Scene(cluster, attacks.facts(facts), words, {})
             scene.before.update(scene.state())
             yield scene
         finally:
             cluster.kubectl("delete", "persistentvolume", volume, "--wait=false", "--ignore-not-found")
-
-
-def _tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _attack(number: int) -> str:
-    return f"attack_{number}"
 
 
 @pytest.fixture(scope="module")
@@ -236,64 +228,19 @@ def catalog(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("catalog")
     alias = folder / "alias.kubeconfig"
     shutil.copy(scene.cluster.kubeconfig, alias)
-    environments = {
-        name: {"executor": "kubernetes", "settings": {"kubeconfig": str(path)}, "autonomy": "destroy"}
-        for name, path in (("kubernetes", scene.cluster.kubeconfig), ("alias", alias))
+    settings = {
+        name: {"kubeconfig": str(path)} for name, path in (("kubernetes", scene.cluster.kubeconfig), ("alias", alias))
     }
-    operations, translations = {}, {}
-    for number, case in enumerate(filled(CASES, scene.words)):
-        if "steps" in case:
-            operations[_attack(number)] = {
-                "summary": case["name"],
-                "risk": "destroy",
-                "timeout": "20s",
-                "parameters": {"type": "object", "additionalProperties": False, "properties": {}},
-                "returns": {"type": "object"},
-            }
-            translations[_attack(number)] = {"kubernetes": {"steps": case["steps"], "returns": {}}}
-    starter = HERE.parents[1] / "infrastructure/config"
-    shutil.copytree(starter / "command_translations", folder / "command_translations")
-    (folder / "operations").mkdir()
-    shutil.copy(starter / "operations.yml", folder / "operations/starter.yml")
-    files: dict[str, Any] = {
-        "environments.yml": {"default": "kubernetes", "environments": environments},
-        "operations/attacks.yml": {"operations": operations},
-        "command_translations/attacks.yml": {"translations": translations},
-        "policies.yml": {"protected": [], "blast_radius": [], "brakes": []},
-    }
-    for name, content in files.items():
-        (folder / name).write_text(yaml.safe_dump({"version": 1, **content}))
-    return folder
-
-
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def infrastructure(
-    scene: Scene, catalog: Path, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[UniversalInfrastructureInterface]:
-    journal = await open_journal(f"sqlite:///{tmp_path_factory.mktemp('journal')}/journal.db")
-    interface = UniversalInfrastructureInterface(UniversalConfigLoader(catalog).load(), journal, facts=scene.facts)
-    await interface.start()
-    yield interface
-    await interface.close(grace=5)
-    await journal.close()
+    return attacks.write(folder, "kubernetes", settings, filled(CASES, scene.words))
 
 
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("number", range(len(CASES)), ids=[case["name"] for case in CASES])
 async def test_refused(scene: Scene, infrastructure: UniversalInfrastructureInterface, number: int) -> None:
     case = filled(CASES[number], scene.words)
-    [(operation, parameters)] = case.get("run", {_attack(number): {}}).items()
     for dry_run in (False, True):
-        result = await infrastructure.execute(
-            Request(
-                operation=operation,
-                parameters=parameters,
-                environment=case.get("environment", "kubernetes"),
-                confirm=True,
-                dry_run=dry_run,
-            ),
-            Origin("human", "anna"),
-        )
+        request = attacks.request(number, case, "kubernetes", dry_run=dry_run)
+        result = await infrastructure.execute(request, attacks.ANNA)
         assert result.status is Status.REFUSED, result.message
         reasons = case.get("reasons", [Reason.SELF, Reason.PROTECTED, Reason.UNRESOLVED])
         assert result.reason in reasons, result.message
@@ -313,16 +260,11 @@ async def test_refused_as_the_very_first_change_after_a_start(
 ) -> None:
     """Nothing has been asked about UICI itself yet."""
     number = [case["name"] for case in CASES].index(name)
-    [(operation, parameters)] = filled(CASES[number], scene.words).get("run", {_attack(number): {}}).items()
-    journal = await open_journal(f"sqlite:///{tmp_path}/journal.db")
-    interface = UniversalInfrastructureInterface(UniversalConfigLoader(catalog).load(), journal, facts=scene.facts)
-    await interface.start()
-    request = Request(operation=operation, parameters=parameters, environment="kubernetes", confirm=True)
-    result = await interface.execute(request, Origin("human", "anna"))
-    assert result.status is Status.REFUSED, result.message
-    assert result.reason in (Reason.SELF, Reason.UNRESOLVED)
-    await interface.close(grace=5)
-    await journal.close()
+    request = attacks.request(number, filled(CASES[number], scene.words), "kubernetes")
+    async with running(UniversalConfigLoader(catalog).load(), tmp_path, facts=scene.facts) as interface:
+        result = await interface.execute(request, attacks.ANNA)
+        assert result.status is Status.REFUSED, result.message
+        assert result.reason in (Reason.SELF, Reason.UNRESOLVED)
 
 
 def test_there_are_at_least_forty_ways() -> None:
@@ -348,5 +290,5 @@ async def test_bystanders_are_not_protected_by_mistake(
     request = Request(
         operation=operation, parameters=filled(parameters, scene.words), environment="kubernetes", confirm=True
     )
-    result = await infrastructure.execute(request, Origin("human", "anna"))
+    result = await infrastructure.execute(request, attacks.ANNA)
     assert result.status is Status.DONE, result.message
