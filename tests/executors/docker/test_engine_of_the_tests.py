@@ -6,11 +6,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tests.engines.remains import wait_gone
 
 pytestmark = pytest.mark.engine("docker")
 
@@ -36,27 +36,6 @@ def user(how: str, run: str) -> tuple[subprocess.Popen[str], Path, int]:
     return process, Path(folder), int(pid)
 
 
-def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def left(folder: Path) -> list[str]:
-    """Files, processes, control groups and bridges of an engine."""
-    found = [str(one) for one in folder.parent.glob(f"{folder.name}*")]
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-        if str(folder) in command:
-            found.append(command)
-    found += [str(one) for one in Path("/sys/fs/cgroup").glob(f"*/{folder.name}")]
-    return found
-
-
 def bridges() -> set[str]:
     return {one.name for one in Path("/sys/class/net").glob("br-*")}
 
@@ -69,7 +48,7 @@ def test_nothing_is_left_after_a_kill(how: str, tmp_path: Path) -> None:
     assert own <= bridges()
     process.kill()
     process.communicate()
-    until(lambda: not left(folder))
+    wait_gone(folder)
     assert not Path(f"/proc/{pid}").exists()
     assert not own & bridges()
 
@@ -83,4 +62,4 @@ def test_two_users_of_one_run_share_an_engine_until_the_last_ends(tmp_path: Path
     first.communicate()
     os.kill(pid, 0)
     second.communicate("", timeout=30)
-    until(lambda: not left(folder))
+    wait_gone(folder)
