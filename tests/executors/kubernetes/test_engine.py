@@ -9,9 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ import pytest
 
 from tests.engines.helm import helm
 from tests.engines.kubernetes import BUSYBOX, Cluster, KubectlError, kubernetes
+from tests.engines.remains import remains, wait_gone
 
 pytestmark = pytest.mark.engine("kubernetes")
 ROOT = Path(__file__).parents[3]
@@ -224,32 +223,6 @@ def test_helm_installs_a_chart(cluster: Cluster, namespace: str, tmp_path: Path)
     assert cluster.get("configmap", "small", "--namespace", namespace)["data"] == {"said": "yes"}
 
 
-def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def left(folder: Path, link: str) -> list[str]:
-    """Files, processes, control groups, mounts and interfaces of a cluster."""
-    found = [str(one) for one in folder.parent.glob(f"{folder.name}*")]
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-        if str(folder) in command:
-            found.append(command)
-    found += [
-        str(one)
-        for one in (*Path("/sys/fs/cgroup").glob(folder.name), *Path("/sys/fs/cgroup").glob(f"*/{folder.name}"))
-    ]
-    found += [line for line in Path("/proc/mounts").read_text().splitlines() if str(folder) in line]
-    found += [str(one) for one in Path("/sys/class/net").glob(link)]
-    return found
-
-
 USER = """
 import sys
 from tests.engines.kubernetes import BUSYBOX, kubernetes
@@ -271,10 +244,10 @@ def test_two_clusters_do_not_meet_and_nothing_is_left_after_a_kill(cluster: Clus
     )
     assert process.stdout is not None
     folder, link = process.stdout.readline().split()
-    assert len(left(Path(folder), link)) > 10
+    assert len(remains(Path(folder), link)) > 10
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    until(lambda: not left(Path(folder), link))
+    wait_gone(Path(folder), link)
     after = cluster.get("pods", "--namespace", namespace)["items"]
     assert [container(one)["containerID"] for one in after] == [container(one)["containerID"] for one in before]
     assert [one["status"]["podIP"] for one in after] == [one["status"]["podIP"] for one in before]
@@ -285,4 +258,4 @@ def test_a_cluster_whose_user_ends_is_gone_when_its_block_ends() -> None:
     with kubernetes() as other:
         assert other.layout is not None
         folder, link = other.layout.folder, other.layout.link
-    until(lambda: not left(folder, link))  # the keeper's own last moment
+    wait_gone(folder, link)  # the keeper's own last moment
