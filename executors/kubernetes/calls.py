@@ -7,7 +7,9 @@ It must not repeat a call, and lets no object of the client out: an answer is Ku
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
+import threading
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
@@ -29,6 +31,8 @@ PRINTED = 1_000_000
 MANY = 50
 #: Words that ask somebody, and wait.
 _ASKING = ("probe.", "prometheus.")
+#: What almost every operation asks; the client's classes are imported one by one, a second's work in all.
+_USUAL = ("AppsV1Api", "CoreV1Api")
 #: Arguments that become a part of a path.
 _PARTS = frozenset({"name", "namespace", "plural", "group", "version"})
 
@@ -45,8 +49,9 @@ async def run(server: Server, call: Call) -> Outcome:
     try:
         async with asyncio.timeout(call.timeout):
             client = await server.client()
-            bound = getattr(_class(api)(client), f"{method}_without_preload_content")
-            takes = _takes(api, method)
+            asks = await _class(api)
+            bound = getattr(asks(client), f"{method}_without_preload_content")
+            takes = _takes(asks, method)
             arguments = _filled(takes, call)
             takes.bind(client, **arguments)
             stay_in_place(arguments)
@@ -61,7 +66,7 @@ async def run(server: Server, call: Call) -> Outcome:
                 if not observe:
                     raise
                 # A look is asked once more with the login as it is now; a change is sent once.
-                bound = getattr(_class(api)(await server.client()), f"{method}_without_preload_content")
+                bound = getattr(asks(await server.client()), f"{method}_without_preload_content")
                 answer = await ask(bound, arguments)
         strange = None if observe or method.startswith("connect_") else _strange(call, answer)
         if strange is not None:
@@ -116,18 +121,37 @@ async def _word(call: Call) -> Outcome:
         return Rejected(errors=("UnreachableError",), message=str(error), reason="unreachable")
 
 
-@cache
-def _class(name: str) -> Callable[[Any], Any]:
-    from kubernetes.aio import client
+def prepare() -> None:
+    """Imports what almost every call needs, so that no alert waits for that. Blocks for a second or so; needs no server."""
+    with contextlib.suppress(ImportError):  # the first call says what is not installed
+        for name in _USUAL:
+            _imported(name)
+            sdk.names(name)  # maps its source
 
-    found: Callable[[Any], Any] = getattr(client, name)
+
+async def _class(name: str) -> Callable[[Any], Any]:
+    """One of the client's, imported in a thread: the loop goes on meanwhile."""
+    return _CLASSES.get(name) or await asyncio.to_thread(_imported, name)
+
+
+_CLASSES: dict[str, Callable[[Any], Any]] = {}
+#: Modules that import each other must not be imported in two threads at once: one would see a half of the other.
+_IMPORTING = threading.Lock()
+
+
+def _imported(name: str) -> Callable[[Any], Any]:
+    with _IMPORTING:
+        from kubernetes.aio import client
+
+        found: Callable[[Any], Any] = getattr(client, name)
+    _CLASSES[name] = found
     return found
 
 
 @cache
-def _takes(api: str, method: str) -> inspect.Signature:
+def _takes(asks: Callable[[Any], Any], method: str) -> inspect.Signature:
     """Of the method itself, its receiver first."""
-    return inspect.signature(getattr(_class(api), f"{method}_without_preload_content"))
+    return inspect.signature(getattr(asks, f"{method}_without_preload_content"))
 
 
 def _filled(signature: inspect.Signature, call: Call) -> dict[str, Any]:

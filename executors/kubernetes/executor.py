@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -85,8 +86,12 @@ class KubernetesExecutor:
     # The cluster
 
     async def open(self, environment: Environment) -> None:
-        """Does not wait for the API server, which may come up later."""
+        """Does not wait for the API server, which may come up later, nor for the client's import, which goes on beside it."""
+        from uici_executors.kubernetes import calls
         from uici_executors.kubernetes.connection import Server
+
+        # Nobody waits for this thread: who needs what it imports waits at Python's own import lock.
+        threading.Thread(target=calls.prepare, name="uici-kubernetes-client", daemon=True).start()
 
         self._environment = environment
         self._opened = Server(environment.settings)

@@ -33,13 +33,14 @@ async def locate(server: Server, target: Target, namespaces: Sequence[str] = ())
             return [resource(engine, one) for one in found]
         pods = await _named(server, KINDS["Pod"], target, namespaces)
         owners = Owners(server)
-        tops = [(await owners.top(one))[1] for one in pods]
-        return [resource(engine, one) for one in tops if one["kind"] in SERVICES]
+        tops = await asyncio.gather(*(owners.top(one) for one in pods))
+        return [resource(engine, top) for _, top in tops if top["kind"] in SERVICES]
     kind = WORDS.get(word)
     if kind is None:
         return []
     owners = Owners(server)
-    return [await owners.resource(engine, one) for one in await _named(server, kind, target, namespaces)]
+    some = await _named(server, kind, target, namespaces)
+    return list(await asyncio.gather(*(owners.resource(engine, one) for one in some)))
 
 
 async def _named(server: Server, kind: Kind, target: Target, namespaces: Sequence[str]) -> list[dict[str, Any]]:

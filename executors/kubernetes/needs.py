@@ -91,7 +91,10 @@ async def _at(look: Look, address: str, port: int | None) -> None:
             await _on_node(look, look.node, port)
         return
     before = len(look.found)
-    for one in await look.everywhere("Service"):
+    # A cluster may have many Pods: only those are listed that may be it. The second address of one cannot be selected.
+    query = {} if ":" in address else {"fieldSelector": f"status.podIP={address}"}
+    services, pods = await asyncio.gather(look.everywhere("Service"), look.everywhere("Pod", **query))
+    for one in services:
         spec = one.get("spec") or {}
         balancers = ((one.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
         addresses = {
@@ -101,9 +104,7 @@ async def _at(look: Look, address: str, port: int | None) -> None:
         }
         if address in addresses:
             await look.service(one)
-    # A cluster may have many Pods: only those are listed that may be it. The second address of one cannot be selected.
-    query = {} if ":" in address else {"fieldSelector": f"status.podIP={address}"}
-    for one in await look.everywhere("Pod", **query):
+    for one in pods:
         ips = {part.get("ip") for part in (one.get("status") or {}).get("podIPs") or ()}
         shared = bool((one.get("spec") or {}).get("hostNetwork"))
         if address in ips and (not shared or _serves(one, port)):
@@ -116,10 +117,12 @@ async def _at(look: Look, address: str, port: int | None) -> None:
 
 async def _on_node(look: Look, node: str, port: int | None) -> None:
     """Who answers at a port of a node: behind a node port, or a Pod that has it."""
-    for one in await look.everywhere("Service"):
+    at_node = {"fieldSelector": f"spec.nodeName={node}"}
+    services, pods = await asyncio.gather(look.everywhere("Service"), look.everywhere("Pod", **at_node))
+    for one in services:
         if any(part.get("nodePort") == port for part in (one.get("spec") or {}).get("ports") or ()):
             await look.service(one)
-    for one in await look.everywhere("Pod", fieldSelector=f"spec.nodeName={node}"):
+    for one in pods:
         if _serves(one, port):
             await look.carrier(one)
 

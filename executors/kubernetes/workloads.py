@@ -5,6 +5,7 @@ Fills in a Change. It reads, and decides nothing.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -36,8 +37,8 @@ async def workload(change: Change) -> None:
         return
     counted = budget.replicas(before)
     takes = min(_takes(change, before, after), counted.healthy)
-    own, *owners = await change.view.workload(before, takes)
-    change.touches += [replace(own, managed_by=await _managed(change, before)), *owners]
+    (own, *owners), by = await asyncio.gather(change.view.workload(before, takes), _managed(change, before))
+    change.touches += [replace(own, managed_by=by), *owners]
     change.touches += _claims(change, before, after)
     if after is not None and change.kind.name == "StatefulSet":
         change.touches += _numbered(change, after, _ordinals(after) - _ordinals(before))
@@ -184,6 +185,10 @@ def _new_in(one: Any, there: Sequence[Any]) -> Any:
 async def _joins(change: Change, labels: Mapping[str, str], *, adopted: bool) -> list[Touch]:
     """Services that would send Pods with these labels a part of what is meant for others; controllers that adopt them."""
     found: list[Touch] = []
+    # Asked for together; what follows finds them in hand.
+    await asyncio.gather(
+        *(change.view.all(kind, change.namespace) for kind in ("Service", *(_ADOPT if adopted else ())))
+    )
     for one in await change.view.all("Service", change.namespace):
         selector = (one.get("spec") or {}).get("selector")
         if picks(selector, labels):
