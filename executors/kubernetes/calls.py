@@ -131,7 +131,8 @@ def prepare() -> None:
 
 async def _class(name: str) -> Callable[[Any], Any]:
     """One of the client's, imported in a thread: the loop goes on meanwhile."""
-    return _CLASSES.get(name) or await asyncio.to_thread(_imported, name)
+    found = _CLASSES.get(name)
+    return found if found is not None else await asyncio.to_thread(_imported, name)
 
 
 _CLASSES: dict[str, Callable[[Any], Any]] = {}
