@@ -18,6 +18,7 @@ import aiohttp
 
 from uici.executor import without_login
 from uici.model import DeniedError, UnreachableError
+from uici_executors.kubernetes import deadline
 from uici_executors.kubernetes.access import Access
 
 Object = Mapping[str, Any]
@@ -90,9 +91,7 @@ class Server:
         # Read once here: for each request aiohttp would look for it, and for a ~/.netrc, in two other threads.
         configuration.proxy = configuration.proxy or _proxy(str(configuration.host))
         configuration.client_session_kwargs = {"trust_env": False}
-        from kubernetes.aio.client import ApiClient
-
-        client: Any = ApiClient(configuration)
+        client: Any = deadline.client_class()(configuration)
         try:
             if self.access.engine:
                 await self._is_the_same(client)
@@ -246,6 +245,9 @@ class Server:
         try:
             yield response
         finally:
+            # Its close waits, unawaited, for the server's farewell in TLS, past the end of whoever read; nothing more is wanted.
+            if response.connection is not None and response.connection.transport is not None:
+                response.connection.transport.abort()
             response.close()
 
     def unreachable(self, error: BaseException) -> str:

@@ -101,6 +101,20 @@ async def test_an_api_server_that_dies_is_watched_again(server: Server, cluster:
     await events.aclose()
 
 
+async def test_what_is_no_longer_read_is_let_go_at_once(server: Server, cluster: Cluster, namespace: str) -> None:
+    """A frozen server never says farewell: a connection that waited for it would outlive its loop."""
+    path = f"/api/v1/namespaces/{namespace}/configmaps"
+    with contextlib.ExitStack() as stack:
+        async with server.reading(path, {"watch": "true"}, silence=SECONDS) as response:
+            assert response.connection is not None
+            assert response.connection.transport is not None
+            connected = response.connection.transport.get_extra_info("socket")
+            stack.enter_context(cluster.frozen())
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert connected.fileno() == -1
+
+
 class Between:
     """Stands between the client and the real API server and breaks what it is told to, as real ones do."""
 
@@ -140,9 +154,13 @@ class Between:
         async with self._session.get(url, headers=headers, timeout=aiohttp.ClientTimeout(total=None)) as response:
             passed = web.StreamResponse(status=response.status, headers={"Content-Type": response.content_type})
             await passed.prepare(request)
-            with contextlib.suppress(ConnectionError, aiohttp.ClientError):
-                async for chunk in response.content.iter_any():
-                    await passed.write(chunk)
+            try:
+                with contextlib.suppress(ConnectionError, aiohttp.ClientError):
+                    async for chunk in response.content.iter_any():
+                        await passed.write(chunk)
+            finally:
+                if response.connection is not None and response.connection.transport is not None:
+                    response.connection.transport.abort()  # as `Server.reading` does
             return passed
 
 
