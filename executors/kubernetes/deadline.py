@@ -31,7 +31,7 @@ def client_class() -> Any:
     """The client's ApiClient that does so."""
     from kubernetes.aio.client import ApiClient
 
-    class Bounded(ApiClient):  # type: ignore[misc]  # the client says no types here
+    class Bounded(ApiClient):
         async def call_api(self, method: str, url: str, *words: Any, **more: Any) -> Any:
             return await super().call_api(method, told(method, url, more.get("_request_timeout")), *words, **more)
 
