@@ -57,8 +57,8 @@ async def test_a_rollout_is_paused_and_goes_on(place: Place) -> None:
 
 
 async def test_only_the_pods_that_fail_are_made_anew(place: Place) -> None:
-    # One of two fails, since what it needs is there once.
-    script = "[ -e /shared/taken ] && [ ! -e /shared/mended ] && exit 4; touch /shared/taken; exec sleep 1000000"
+    # One of two fails, since what it needs is there once; both may begin at the same moment.
+    script = "mkdir /shared/taken || [ -e /shared/mended ] || exit 4; exec sleep 1000000"
     place.workload(
         "web",
         ["sh", "-c", script],
