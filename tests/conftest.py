@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,15 @@ _A_MODULE_A_WORKER = ("kubernetes",)
 _LONG = (
     "tests/end_to_end/test_kubernetes.py",
     "tests/infrastructure/test_in_cluster.py",
+    "tests/executors/kubernetes/test_jobs.py",
+    "tests/executors/kubernetes/test_memory.py",
+    "tests/executors/kubernetes/test_mishaps.py",
+    "tests/test_demo.py",
+    "tests/self_protection/test_kubernetes.py",
+    "tests/executors/kubernetes/test_engine.py",
+    "tests/executors/kubernetes/test_rollbacks.py",
+    "tests/executors/docker/test_operations.py",
+    "tests/self_protection/test_docker.py",
 )
 
 
@@ -34,6 +44,9 @@ settings.load_profile("uici")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell that starts a run in the background has it ignore SIGINT, and so would every program that a test interrupts.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.getoption("dist", "no") == "loadgroup":
         # pytest-xdist 3.8 groups nothing under pytest 9.2 and says nothing: every worker would start every engine.
         if pytest.version_tuple >= (9, 2):
