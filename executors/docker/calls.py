@@ -1,6 +1,6 @@
 """Running a call of the catalog: docker-py's own code on its own words, an Outcome for whatever comes of it.
 
-What only asks, in plain GETs, is answered on the event loop: docker-py says what it wants, ``wire`` gets it, docker-py
+What only asks, in plain GETs, is answered on the event loop: docker-py says what it wants, ``reads`` gets it, docker-py
 reads it. All else runs on a thread. Nothing is repeated here, and no live object is let out.
 """
 
@@ -15,6 +15,7 @@ import requests
 from docker.errors import NotFound
 
 from uici.executor import Done, Outcome, Rejected, Threads
+from uici.executor.wire import Said
 from uici.model import Call, Resource, UnreachableError, normalised
 from uici.model.record import dataclass
 from uici_executors.docker import answers, resources, sdk, words
@@ -30,7 +31,6 @@ from uici_executors.docker.connection import (
     response,
 )
 from uici_executors.docker.reads import Reads
-from uici_executors.docker.wire import Said
 
 #: Bytes of answers above which reading them would keep the loop from others.
 LARGE = 200_000

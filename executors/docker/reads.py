@@ -17,11 +17,12 @@ import orjson
 from docker.errors import DockerException
 
 from uici.executor import Settings, without_login
+from uici.executor.wire import Said, Wire
 from uici.model import UnreachableError
 from uici_executors.docker import resources
 from uici_executors.docker.connection import Client, unreachable
 from uici_executors.docker.made import Attrs, Made, Ties, ties_of
-from uici_executors.docker.wire import Said, Wire
+from uici_executors.docker.place import address_of
 
 #: Seconds that one read may take, and one look of the contract, however many reads it is.
 TIMEOUT, LOOK = 10.0, 25.0
@@ -36,7 +37,7 @@ class Reads:
         self.settings = settings
         self.base_url = str(settings["base_url"])
         self._where = f"the Docker engine at {without_login(self.base_url)}"
-        self._wire = Wire(settings, self.forget_engine)
+        self._wire: Wire | None = None
         self._client: Client | None = None
         self._version: str | None = None
         self._engine: tuple[str, float] | None = None
@@ -66,7 +67,9 @@ class Reads:
         return self._version
 
     async def close(self) -> None:
-        await self._wire.close()
+        if self._wire is not None:
+            await self._wire.close()
+            self._wire = None
         if self._client is not None:
             self._client.close()
             self._client = None
@@ -116,7 +119,13 @@ class Reads:
         Raises OSError (a TimeoutError is one).
         """
         async with asyncio.timeout(within):
-            return await self._wire.get(path, params)
+            return await self._connections().get(path, params)
+
+    def _connections(self) -> Wire:
+        """Raises what ``address_of`` raises."""
+        if self._wire is None:
+            self._wire = Wire(address_of(self.settings), self.forget_engine)
+        return self._wire
 
     async def _json(self, path: str, params: Mapping[str, Any] | None = None) -> Any:
         with self._reaching():
@@ -141,7 +150,7 @@ class Reads:
         """What the engine reports for so long, or until it ends that. Raises UnreachableError when it goes away."""
         path = f"/v{await self.version()}/events"
         with self._reaching():
-            lines = self._wire.lines(path, {"filters": _json(filters)}, seconds)
+            lines = self._connections().lines(path, {"filters": _json(filters)}, seconds)
             async with contextlib.aclosing(lines):
                 async for line in lines:
                     event: Attrs = orjson.loads(line)

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import urllib.parse
 import urllib.request
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import aiohttp
+import orjson
 
 from uici.executor import without_login
 from uici.model import DeniedError, UnreachableError
 from uici_executors.kubernetes import deadline
 from uici_executors.kubernetes.access import Access
+from uici_executors.kubernetes.rest import Rest, Whole
 
 Object = Mapping[str, Any]
 
@@ -92,6 +93,7 @@ class Server:
         configuration.proxy = configuration.proxy or _proxy(str(configuration.host))
         configuration.client_session_kwargs = {"trust_env": False}
         client: Any = deadline.client_class()(configuration)
+        client.rest_client = Rest(client.rest_client, _sent_on, CONNECT)
         try:
             if self.access.engine:
                 await self._is_the_same(client)
@@ -289,13 +291,16 @@ def _straight() -> aiohttp.TraceConfig:
     """No request is sent on to another address: a POST would become a GET there, and a login would go to whoever asks."""
 
     async def sent_on(_: Any, __: Any, on: aiohttp.TraceRequestRedirectParams) -> None:
-        to = without_login(on.response.headers.get("Location", "?"))[:200]
         on.response.close()
-        raise AnswerError(on.response.status, "", f"it sends on to {to}; {NOT_ITSELF}")
+        raise _sent_on(on.response.status, on.response.headers.get("Location", "?"))
 
     trace = aiohttp.TraceConfig()
     trace.on_request_redirect.append(sent_on)
     return trace
+
+
+def _sent_on(status: int, to: str) -> AnswerError:
+    return AnswerError(status, "", f"it sends on to {without_login(to)[:200]}; {NOT_ITSELF}")
 
 
 def _uid(one: Mapping[str, Any]) -> str:
@@ -315,20 +320,20 @@ def _proxy(address: str) -> str | None:
     return urllib.request.getproxies().get(parts.scheme)
 
 
-async def answer_of(response: aiohttp.ClientResponse) -> dict[str, Any]:
+async def answer_of(response: aiohttp.ClientResponse | Whole) -> dict[str, Any]:
     """The JSON of an answer. Raises AnswerError for what is no success or no JSON."""
     body = await _read(response)
     if response.status >= 300:
         raise refusal(response.status, body)
     try:
-        found = json.loads(body) if body else {}
+        found = orjson.loads(body) if body else {}
     except ValueError as error:
         shown = body[:200].decode("utf-8", "replace")
         raise AnswerError(response.status, "", f"what is no JSON ({shown!r}); {NOT_ITSELF}") from error
     return found if isinstance(found, dict) else {"items": found}
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
+async def _read(response: aiohttp.ClientResponse | Whole) -> bytes:
     parts, size = [], 0
     async for chunk in response.content.iter_any():
         parts.append(chunk)
@@ -342,7 +347,7 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
 def refusal(status: int, body: bytes) -> AnswerError:
     """A Status object says it in the server's own words; anything else is shown as it is."""
     try:
-        said = json.loads(body)
+        said = orjson.loads(body)
     except ValueError:
         said = None
     if isinstance(said, dict) and said.get("kind") == "Status":

@@ -1,27 +1,27 @@
-"""The executor's own look-ups on the event loop: GETs of one engine's API over connections that are kept.
+"""GETs of one HTTP API on the event loop, over connections that are kept: for an executor's own look-ups.
 
-docker-py would take a thread and several times the processor for each, and a general client five times; httptools reads
-what comes back (docs/decisions/0030-http-of-look-ups.md). Nothing here changes anything, nothing is decided here, and
-nothing is kept of an answer. Every request ends when its caller's time is over or when it is cancelled.
+A general client takes five times the processor for each; httptools reads what comes back
+(docs/decisions/0030-http-of-look-ups.md). Nothing here changes anything, nothing is decided here, and nothing is kept of
+an answer. Every request ends when its caller's time is over or when it is cancelled. Of what is sent only the path and
+the headers are the caller's; neither may become another request.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
-import certifi
-import docker.utils
 import httptools
 
-from uici.executor import Settings
 from uici.model.record import dataclass
 
 #: GETs under way at one time; more of them would only wait inside of the engine. Streams are not counted.
 AT_ONCE = 16
+#: Bytes of an answer that are read at the most.
+MOST = 256 * 1024 * 1024
 #: Bytes of a stream that wait for whoever reads it; then the engine has to wait.
 WAITING = 256 * 1024
 
@@ -36,23 +36,44 @@ class Said:
     body: bytes
 
 
-class Wire:
-    """``lost``: called when a connection ends that was not ended here: another engine may answer from now on.
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where an API listens: at a unix ``socket``, else at a name or number and a ``port``.
 
-    Raises OSError (ConnectionError for an answer that is no HTTP) and TimeoutError; ValueError for an address that is none.
+    ``host``: what the header of that name says. ``prefix``: of every path. ``tls``: None for none; ``server_name``: whom
+    its certificate has to name, where that is not ``name``.
     """
 
-    def __init__(self, settings: Settings, lost: Callable[[], None]) -> None:
-        self._settings, self._lost = settings, lost
-        self._gate = asyncio.Semaphore(AT_ONCE)
+    host: str
+    socket: str = ""
+    name: str = ""
+    port: int = 0
+    prefix: str = ""
+    tls: ssl.SSLContext | None = None
+    server_name: str | None = None
+
+
+class Wire:
+    """``lost``: called when a connection ends that was not ended here: another engine may answer from now on. ``connect``:
+    seconds within which a connection must be there; None leaves that to the caller's own limit.
+
+    Raises OSError: ConnectionError for an answer that is no HTTP, and for one that is too large.
+    """
+
+    def __init__(
+        self, address: Address, lost: Callable[[], None], at_once: int = AT_ONCE, connect: float | None = None
+    ) -> None:
+        self._address, self._lost, self._connect = address, lost, connect
+        self._gate = asyncio.Semaphore(at_once)
         self._idle: list[_Connection] = []
         self._all: set[_Connection] = set()
-        self._address: _Address | None = None
 
-    async def get(self, path: str, params: Mapping[str, Any] | None = None) -> Said:
-        """``path`` with the API's version; it goes out as it is. Without following a redirect."""
+    async def get(
+        self, path: str, params: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None
+    ) -> Said:
+        """``path`` goes out as it is, ``params`` as a query. Without following a redirect."""
         async with self._gate:
-            connection = await self._asked(path, params)
+            connection = await self._asked(path, params, headers or {})
             try:
                 await connection.whole()
                 said = connection.said()
@@ -66,7 +87,7 @@ class Wire:
         Raises ConnectionError for any other answer.
         """
         until = asyncio.get_running_loop().time() + seconds
-        connection = await self._asked(path, params)
+        connection = await self._asked(path, params, {})
         try:
             await connection.begun()
             if connection.status != 200:
@@ -88,13 +109,14 @@ class Wire:
         finally:
             self._give_back(connection)
 
-    async def _asked(self, path: str, params: Mapping[str, Any] | None) -> _Connection:
+    async def _asked(self, path: str, params: Mapping[str, Any] | None, headers: Mapping[str, str]) -> _Connection:
         """A connection on which it was asked. One that was kept may have been ended just now: then a new one is."""
-        address = self._address = self._address or _address(self._settings)
+        address = self._address
         target = f"{address.prefix}{path}?{urlencode(params)}" if params else f"{address.prefix}{path}"
-        if any(sign in target for sign in " \r\n"):
-            raise ValueError("a path with a space in it would be another request")
-        request = f"GET {target} HTTP/1.1\r\n{address.head}\r\n".encode()
+        more = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        if any(sign in target for sign in " \r\n") or more.count("\n") + more.count("\r") != 2 * len(headers):
+            raise ValueError("a path with a space in it, or a header of several lines, would be another request")
+        request = f"GET {target} HTTP/1.1\r\nHost: {address.host}\r\n{more}\r\n".encode()
         while self._idle:
             connection = self._idle.pop()
             if connection.ask(request):
@@ -108,7 +130,8 @@ class Wire:
                     self._give_back(connection)
                     raise
                 return connection
-        connection = await address.connect(lambda: _Connection(self._ended))
+        async with asyncio.timeout(self._connect):
+            connection = await _connected(address, lambda: _Connection(self._ended))
         self._all.add(connection)
         connection.ask(request)
         return connection
@@ -235,7 +258,7 @@ class _Connection(asyncio.Protocol):
     def _end(self, error: OSError) -> None:
         transport, self._transport = self._transport, None
         if transport is not None:
-            transport.close()
+            transport.abort()  # a farewell in TLS would be waited for; nothing is on its way that anybody wants
         self._error = self._error or error
         self._wake()
         ended, self._ended = self._ended, None
@@ -260,6 +283,8 @@ class _Connection(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         self._chunks.append(body)
         self._size += len(body)
+        if self._size > MOST:
+            raise ValueError(f"it is larger than {MOST} bytes")
         if self._stream and self._size > WAITING and not self._paused and self._transport is not None:
             self._transport.pause_reading()
             self._paused = True
@@ -268,44 +293,10 @@ class _Connection(asyncio.Protocol):
         self._complete = True
 
 
-@dataclass(frozen=True, slots=True)
-class _Address:
-    """``head``: the headers of every request; ``prefix``: of every path."""
-
-    connect: Callable[[Callable[[], _Connection]], Awaitable[_Connection]]
-    head: str
-    prefix: str = ""
-
-
-def _address(settings: Settings) -> _Address:
-    """Of an engine; raises ValueError."""
-    base_url, tls = str(settings["base_url"]), settings.get("tls")
-    if base_url.startswith("unix://"):
-        socket = base_url.removeprefix("unix://")
-
-        async def by_socket(made: Callable[[], _Connection]) -> _Connection:
-            _, connection = await asyncio.get_running_loop().create_unix_connection(made, socket)
-            return connection
-
-        return _Address(by_socket, "Host: docker\r\n")
-    parts = urlsplit(str(docker.utils.parse_host(base_url, tls=bool(tls))).rstrip("/"))
-    host, secure = parts.hostname, parts.scheme == "https"
-    if not host:
-        raise ValueError("no host")
-    port, context = parts.port or (443 if secure else 80), _context(tls or {}) if secure else None
-
-    async def by_network(made: Callable[[], _Connection]) -> _Connection:
-        _, connection = await asyncio.get_running_loop().create_connection(made, host, port, ssl=context)
-        return connection
-
-    return _Address(by_network, f"Host: {parts.netloc}\r\n", parts.path)
-
-
-def _context(tls: Mapping[str, Any]) -> ssl.SSLContext:
-    """As docker-py has it: the given authority's word alone, else what requests believes."""
-    context = ssl.create_default_context(cafile=tls.get("ca_cert") or certifi.where())
-    if "client_cert" in tls:
-        context.load_cert_chain(tls["client_cert"], tls["client_key"])
-    if not tls.get("verify", True):
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return context
+async def _connected(address: Address, made: Callable[[], _Connection]) -> _Connection:
+    loop = asyncio.get_running_loop()
+    if address.socket:
+        return (await loop.create_unix_connection(made, address.socket))[1]
+    whose = (address.server_name or address.name) if address.tls is not None else None
+    opening = loop.create_connection(made, address.name, address.port, ssl=address.tls, server_hostname=whose)
+    return (await opening)[1]

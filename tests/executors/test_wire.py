@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from uici_executors.docker.wire import Said, Wire
+from uici.executor.wire import Address, Said, Wire
 
 HEAD = b"HTTP/1.1 200 OK\r\nServer: Docker\r\n"
 LENGTH = HEAD + b"Content-Length: 5\r\n\r\nhello"
@@ -49,7 +49,7 @@ async def wire(
 ) -> AsyncIterator[tuple[Wire, Server]]:
     server = Server(answers)
     listening = await asyncio.start_unix_server(server.serve, folder / "s")
-    made = Wire({"base_url": f"unix://{folder / 's'}"}, lost)
+    made = Wire(Address(host="docker", socket=str(folder / "s")), lost)
     try:
         async with asyncio.timeout(20):
             yield made, server
@@ -185,7 +185,7 @@ async def test_over_tcp_with_a_path_before_each(tmp_path: Path) -> None:
     server = Server([[LENGTH]])
     listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
     port = listening.sockets[0].getsockname()[1]
-    asked = Wire({"base_url": f"http://127.0.0.1:{port}/docker"}, lambda: None)
+    asked = Wire(Address(f"127.0.0.1:{port}", name="127.0.0.1", port=port, prefix="/docker"), lambda: None)
     try:
         async with asyncio.timeout(20):
             assert (await asked.get("/v1/x")).body == b"hello"
