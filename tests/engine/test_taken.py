@@ -22,7 +22,8 @@ def replica(of: str = "web", ill: bool = False, down: bool = False) -> dict[str,
 
 @pytest.mark.parametrize("case", [pytest.param(one, id=one["name"]) for one in CASES])
 async def test_replicas_are_taken_one_after_the_other(case: dict[str, Any], folder: Path) -> None:
-    write_world(folder / "world.json", {name: replica(**one) for name, one in case["replicas"].items()})
+    replicas = {name: replica(**one) for name, one in case["replicas"].items()}
+    write_world(folder / "world.json", replicas, case.get("script", ()))
     async with rehearsing(folder) as rehearsal:
         asked = {"service": "a"} if case["operation"].startswith("replace_") else {}
         result = await rehearsal.run(case["operation"], confirm=True, dry_run=case.get("dry_run", False), **asked)

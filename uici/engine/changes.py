@@ -24,7 +24,7 @@ from uici.engine.roots import command_roots
 from uici.engine.running import new_answers, run_and_record
 from uici.engine.settle import Settled, settle
 from uici.engine.steps import Steps, accepted, retried
-from uici.engine.taken import count
+from uici.engine.taken import count, took_nothing
 from uici.engine.uninterrupted import uninterrupted
 from uici.engine.verdict import EndedError, StaleError, failed, in_doubt
 from uici.executor import Done, Outcome, Rejected, Unknown
@@ -275,13 +275,12 @@ async def _act(
     clean["redacted"] = clean["call"] != intent["call"]
     entries.append(Entry(kind="intent", data=clean, incident=execution.incident, request=execution.id, at=core.clock()))
     # Counted before anything else can come between: others see at once what this one takes.
-    taking, took = dict(execution.taking), {key: dict(ids) for key, ids in execution.took.items()}
     count(execution, pinned.touches, call.risk)
     try:
         await core.caught_up(execution)
         seq = await core.journal.append(*entries)
     except JournalError:
-        execution.taking, execution.took = taking, took
+        took_nothing(execution)
         raise
     execution.intents += 1
     execution.touched = frozenset(touch.resource.key for touch in pinned.touches)
@@ -290,6 +289,8 @@ async def _act(
     running.add_done_callback(core.calls.discard)
     # Cancelled: the call is over when its thread or connection is; until then nothing is let go.
     outcome = await uninterrupted(running)
+    if isinstance(outcome, Rejected):
+        took_nothing(execution)
     execution.took_at = core.clock()
     return seq, deadline, outcome
 
@@ -340,6 +341,7 @@ async def _settle(
     if verdict is Settled.HAPPENED:
         return None
     if verdict is Settled.NOT_HAPPENED:
+        took_nothing(execution)
         # Of the very last call, what shows that the whole is not there shows it of that call: there is nothing to revert.
         execution.begun = execution.begun or not _last(execution, steps, part, index, number)
         if operation is None or not operation.idempotent or doubt.redacted:

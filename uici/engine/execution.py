@@ -94,7 +94,8 @@ class Execution:
     seen after the call of number ``left_after``. ``taking``: healthy replicas that
     it takes of each owner. ``cancelled``: set by whoever cancels it. ``failures``: of an ``each`` that goes on after them.
     ``took``: of each owner, what of it was taken, by resource, the last time at ``took_at``; ``missing``: how many of it
-    were down before. ``begun``: a call of it was in doubt and the effect of the whole is not there, which says nothing of that call alone.
+    were down before; ``counted``: ``taking`` and ``took`` before the last call. ``begun``: a call of it was in
+    doubt and the effect of the whole is not there, which says nothing of that call alone.
     ``touched``: keys of what the last change touched. ``items``: what each ``each`` repeats over; ``told``: recorded
     answers that the journal has already. ``conflicts``: how often the look of each call was stale.
     ``redact`` hides what must not be shown. ``formed``: there is a command.
@@ -141,6 +142,7 @@ class Execution:
     took: dict[str, dict[str, int]] = field(default_factory=dict)
     took_at: float = 0.0
     missing: dict[str, int] = field(default_factory=dict)
+    counted: tuple[dict[str, int], dict[str, dict[str, int]]] | None = None
     touched: frozenset[str] = frozenset()
     conflicts: dict[tuple[str, int, int], int] = field(default_factory=dict)
     failures: list[EndedError] = field(default_factory=list)

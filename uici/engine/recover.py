@@ -18,7 +18,7 @@ from uici.engine.execution import Execution, Recorded, undo_id
 from uici.engine.frozen import frozen
 from uici.engine.result import ended_by, not_recovered, record
 from uici.engine.settle import EVERY, PATIENCE
-from uici.engine.taken import count
+from uici.engine.taken import count, took_nothing
 from uici.engine.undo import closing, undone_by
 from uici.engine.uninterrupted import uninterrupted
 from uici.engine.verdict import in_doubt
@@ -90,6 +90,7 @@ def _close_intent(execution: Execution, kind: str, intent: int, data: Mapping[st
                 recorded.intent, recorded.call, done, recorded.deadline, recorded.engine, recorded.redacted
             )
         elif data.get("status") == "rejected" or data.get("verdict") == "not_happened":
+            took_nothing(execution)
             del execution.recorded[place]
 
 

@@ -42,7 +42,8 @@ def own(execution: Execution, touches: Sequence[Touch], risk: Risk) -> Mapping[s
 
 
 def count(execution: Execution, touches: Sequence[Touch], risk: Risk) -> None:
-    """Counts what a call takes, from the moment of its intent on."""
+    """Counts what a call takes, from the moment of its intent on; ``took_nothing`` takes that back."""
+    execution.counted = dict(execution.taking), {key: dict(ids) for key, ids in execution.took.items()}
     before = own(execution, touches, risk)
     at_once: dict[str, int] = {}
     for touch in touches:
@@ -55,6 +56,13 @@ def count(execution: Execution, touches: Sequence[Touch], risk: Risk) -> None:
     for key, takes in at_once.items():
         total = before.get(key, 0) + takes
         execution.taking[key] = total if risk is Risk.DESTROY else max(execution.taking.get(key, 0), total)
+
+
+def took_nothing(execution: Execution) -> None:
+    """The call that was counted last proved to have done nothing."""
+    if execution.counted is not None:
+        execution.taking, execution.took = execution.counted
+        execution.counted = None
 
 
 def _others(execution: Execution, touch: Touch) -> int:
