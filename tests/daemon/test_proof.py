@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -38,7 +39,7 @@ def test_every_problem_comes_back(catalog: Callable[..., Path]) -> None:
 
 def ended(one: Proof) -> None:
     """Until it is proven and its answer waits in the pipe, which has to hold all of it."""
-    assert one._process is not None
+    assert isinstance(one._process, subprocess.Popen)
     assert one._process.stdout is not None
     fcntl.fcntl(one._process.stdout, fcntl.F_SETPIPE_SZ, 1 << 20)
     one._process.wait(60)

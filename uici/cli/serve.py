@@ -30,7 +30,7 @@ def serve(config: str | None, listen: str | None, log: str) -> int:
     from uici.daemon.proof import Proof
 
     # Proven in a process of its own while this one imports the rest.
-    proof = Proof(config)
+    proof = Proof(config, alone=True)
     # What is imported now stays for the whole life; to look again and again for garbage in it costs a tenth of the start.
     gc.disable()
     try:

@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 
 from uici.catalog import folder
 from uici.daemon import remembered
+from uici.daemon.copied import Copy, copied
 from uici.daemon.remembered import Proven
 
 if TYPE_CHECKING:
@@ -38,12 +39,15 @@ class Proof:
     What passed before, text for text and with the same software, is not checked again (``remembered``).
     """
 
-    def __init__(self, path: str | os.PathLike[str] | None) -> None:
-        """``path``: of the folder; None: the one that ``UniversalConfigLoader.find`` finds."""
+    def __init__(self, path: str | os.PathLike[str] | None, *, alone: bool = False) -> None:
+        """``path``: of the folder; None: the one that ``UniversalConfigLoader.find`` finds. ``alone``: this process has
+        just begun and has no thread but this one, so that the check may be a copy of it."""
         self._path = folder.find(path)
         self._known = remembered.recall(self._path) if self._path is not None else None
-        # Where nothing is remembered the check begins before anything heavy is imported.
-        self._process = None if self._known is not None or self._path is None else _begun(self._path)
+        self._process: subprocess.Popen[bytes] | Copy | None = None
+        if self._known is None and self._path is not None:
+            # Nothing is remembered: the check begins before anything heavy is imported.
+            self._process = (copied(prove, os.fspath(self._path)) if alone else None) or _begun(self._path)
 
     def catalog(self) -> Catalog:
         """Raises CatalogError with every problem, or ConfigurationError. Blocks."""
@@ -71,7 +75,7 @@ class Proof:
             self.end()
         raise ConfigurationError(f"{path}: it changes while it is read; try again when its files are written")
 
-    def _proven(self, process: subprocess.Popen[bytes], path: Path) -> Proven:
+    def _proven(self, process: subprocess.Popen[bytes] | Copy, path: Path) -> Proven:
         """What passed. The check says first which executors it will need: those are imported while it goes on."""
         import orjson
 
@@ -146,16 +150,12 @@ def prove(path: str | None) -> None:
     import dataclasses
 
     from uici.catalog import CatalogError, UniversalConfigLoader
-    from uici.catalog.built import build
     from uici.model import ConfigurationError
 
     said: dict[str, Any]
     try:
-        loader = UniversalConfigLoader.find(path)
-        gathered = loader.proven(_tell_executors)
-        proven = Proven.of(gathered)
-        build(loader.path, proven.definitions)  # what cannot be built says why here
-        said = {"proven": proven._asdict()}
+        # What cannot be built says why where it is built.
+        said = {"proven": Proven.of(UniversalConfigLoader.find(path).proven(_tell_executors))._asdict()}
     except CatalogError as error:
         said = {"problems": [dataclasses.asdict(one) for one in error.problems]}
     except ConfigurationError as error:
