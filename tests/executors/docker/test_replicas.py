@@ -18,7 +18,7 @@ from tests.executors.docker.test_operations import (
     place,  # noqa: F401 - a fixture
     tagged,
 )
-from uici.model import Reason, Result, Status
+from uici.model import Origin, Reason, Request, Result, Status
 
 pytestmark = pytest.mark.engine("docker")
 
@@ -54,6 +54,22 @@ async def test_successors_run_before_any_container_goes(docker: Docker, place: P
     assert names(docker) == dict.fromkeys(before, "running")
     image = NEXT if operation == "deploy_service" else IMAGE
     assert {one.attrs["Config"]["Image"] for one in docker.client.containers.list()} == {image}
+
+
+async def test_a_dry_run_of_several_containers_waits_for_none(docker: Docker, place: Place) -> None:  # noqa: F811
+    before = cart(docker, 2)
+    request = Request(
+        operation="deploy_service",
+        parameters={"service": "cart", "image": tagged(docker)},
+        environment="docker",
+        dry_run=True,
+    )
+    result = await place.interface.execute(request, Origin("human", "anna"))
+    assert result.status is Status.DONE, result.message
+    would = [one.name for one in result.evidence if one.kind == "call" and one.verdict == "would"]
+    assert would[:2] == ["api.create_container_from_config"] * 2
+    assert "item.stop" in would or "Container.stop" in would
+    assert started(docker) == before
 
 
 @pytest.mark.parametrize(
