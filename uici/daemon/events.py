@@ -44,8 +44,9 @@ async def get_events(daemon: Daemon, request: web.Request, caller: Caller) -> we
         await response.write(b": uici\n\n")
         if last is None and (one or incident):
             # Asked about one matter: what is known of it already comes first.
-            for entry in await daemon.journal.entries(request=one, incident=incident, limit=10_000):
-                if entry.seq <= after and (not kinds or entry.kind in kinds):
+            asked = sorted(kinds)
+            for entry in await daemon.journal.entries(request=one, incident=incident, kinds=asked, limit=10_000):
+                if entry.seq <= after:
                     await response.write(event(entry))
         async for found in _with_beats(daemon, after):
             if found is None:
