@@ -10,6 +10,7 @@ import os
 import re
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -53,6 +54,8 @@ def pytest_configure(config: pytest.Config) -> None:
             raise pytest.UsageError(
                 "--dist loadgroup does not work with this pytest; install the pinned one: make setup"
             )
+        if gone := [one for one in _LONG if not (config.rootpath / one).exists()]:
+            raise pytest.UsageError(f"{Path(__file__).name}: _LONG names modules that there are not: {', '.join(gone)}")
         # Else xdist begins with the groups of most tests, which are not those that take longest.
         config.option.loadscopereorder = False
 
