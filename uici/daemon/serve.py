@@ -203,6 +203,8 @@ class Serving:
                         self._log.warning("warning", about=name, problem=problem)
                     self._keep(daemon, "worker", worker.run)
                     self._keep(daemon, "outbox", outbox.run)
+                    # Opens every environment: no alert waits for a login, or for the import of an SDK.
+                    self._tasks.append(asyncio.create_task(infrastructure.health(), name="environments"))
                     self._log.info("ready", environments=list(catalog.environments))
                     if self._ready is not None:
                         self._ready(daemon)
