@@ -62,6 +62,7 @@ async def test_what_is_seen(place: Place) -> None:
     assert bounds["containers"] == [
         {
             "container": "app",
+            "init": False,
             "cpu_request_millicores": 0,
             "cpu_limit_millicores": 250,
             "memory_request_bytes": 0,
