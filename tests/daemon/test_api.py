@@ -8,10 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.daemon.place import Door, alert, payload, serving
 from tests.engines.supervisord import Supervisord
 from uici.daemon import schemas
-from uici.model import Alert, Evidence, Incident, IncidentState, Resource, Result, Status, Try
+from uici.model import Alert, ConfigurationError, Evidence, Incident, IncidentState, Resource, Result, Status, Try
 
 REQUESTS = "/api/v1/requests"
 
@@ -35,6 +37,16 @@ async def test_environments_without_their_settings(door: Door) -> None:
     assert one["unchangeable"] is None
     assert "settings" not in one
     assert (await door.get("/api/v1/environments/local"))[1]["name"] == "local"
+
+
+async def test_a_secret_that_has_gone_is_told_with_its_cure(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def gone(environment: str) -> None:
+        raise ConfigurationError(f"{environment}: ${{file:/run/x}}: it cannot be read; give this user the file")
+
+    monkeypatch.setattr(door.daemon.infrastructure, "permissions", gone)
+    status, said = await door.get("/api/v1/environments/local/permissions")
+    assert (status, said["code"]) == (503, "configuration")
+    assert said["detail"] == "local: ${file:/run/x}: it cannot be read; give this user the file"
 
 
 async def test_wait_gives_the_result(door: Door) -> None:

@@ -23,7 +23,7 @@ from uici.daemon.problem import ProblemError, unavailable, wrong_shape
 from uici.daemon.routes import Route
 from uici.daemon.running import Running
 from uici.daemon.tokens import Caller, Tokens
-from uici.model import JournalError, UnreachableError
+from uici.model import ConfigurationError, JournalError, UnreachableError
 
 if TYPE_CHECKING:
     from uici.catalog import Catalog
@@ -178,6 +178,8 @@ def _problem_of(request: web.Request, error: Exception) -> ProblemError:
             )
         case UnreachableError():
             return unavailable("unreachable", str(error))
+        case ConfigurationError():  # a secret that has gone since the start, an SDK that was taken away
+            return unavailable("configuration", str(error), 60)
     # A door never falls: the caller gets 500 and a place to look, the log gets the traceback.
     logger().error("a door failed", method=request.method, path=request.path[:256], exc_info=error)
     return ProblemError(500, "internal", "this is an error of UICI's own; its log has the traceback")
