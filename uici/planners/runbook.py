@@ -87,6 +87,8 @@ async def plan(
             if changing and index < start:
                 continue
             if step.when is not None and not condition(step.when, plan.roots):
+                if step.as_ is not None:  # null, so that a later `when` may ask first whether it was taken at all
+                    plan.roots.setdefault(step.as_, None)
                 continue
             if changing:
                 if (said := plan.forbidden(step.operation)) is not None:
