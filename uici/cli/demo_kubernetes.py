@@ -124,8 +124,9 @@ class Deployed(Supervised):
         try:
             wait("web to be available", lambda: self.answers("web"), 120)
         except DemoError as error:
+            why = self._ask("list Pods", self._why, api.configuration.host)
             raise DemoError(
-                f"{error}: {self._why()}; is {self.image} to be had there? another image: --image or UICI_DEMO_IMAGE"
+                f"{error}: {why}; is {self.image} to be had there? another image: --image or UICI_DEMO_IMAGE"
             ) from error
         click.echo("  web runs. A release counts as good once it has run well for half a minute …")
         until = time.monotonic() + _PROVEN

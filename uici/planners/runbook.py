@@ -79,6 +79,7 @@ async def plan(
             fresh = True
         for name, namespace in plan.dependencies() if changes and STATUS in operations else ():
             plan.result = yield plan.status_of(name, namespace)
+            fresh = False  # those questions took their time
             if (said := plan.blocked_by(name, namespace)) is not None:
                 yield said
                 return
