@@ -21,6 +21,9 @@ from uici.model import JournalError
 
 _GROUP = 1000  # entries a commit, so that the first of a long queue does not wait for all of it
 
+#: Turns of the event loop that bring nothing more, after which what was gathered is written; and how many it may wait at all.
+_QUIET, _TURNS = 2, 10
+
 #: Kinds that change what is closed or paused.
 _HOLDING = frozenset({"closed", "reopened", "paused", "resumed"})
 
@@ -54,6 +57,7 @@ class Writer:
         self._path, self._connection, self._durable = path, connection, durable
         self._wal = path.with_name(path.name + "-wal")
         self._loop = asyncio.get_running_loop()
+        self._gathered: list[_Write] = []
         self._writes: SimpleQueue[_Write | None] = SimpleQueue()
         self._seq = _last_seq(connection)
         self.seq = self._seq
@@ -81,9 +85,24 @@ class Writer:
         return self._submit(_Write(self._loop.create_future(), work=work))
 
     def _submit(self, write: _Write) -> asyncio.Future[Any]:
-        # The thread takes all that is there once this turn of the loop lets it run, so whoever is ready shares the commit.
-        self._writes.put(write)
+        self._gathered.append(write)
+        if len(self._gathered) == 1:
+            self._loop.call_soon(self._gather, 1, _QUIET, _TURNS)
         return write.future
+
+    def _gather(self, before: int, quiet: int, turns: int) -> None:
+        """Hands over when the loop brings no more, and soon in any case: whoever is on the way shares the commit."""
+        now = len(self._gathered)
+        quiet = _QUIET if now > before else quiet - 1
+        if quiet and turns:
+            self._loop.call_soon(self._gather, now, quiet, turns - 1)
+        else:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        for write in self._gathered:
+            self._writes.put(write)
+        self._gathered.clear()
 
     def _answer(self, group: list[_Write], seq: int) -> None:
         self.seq = seq
@@ -98,6 +117,7 @@ class Writer:
 
     def close(self) -> Callable[[], None]:
         """Takes no more. Gives what waits, in another thread, for the end of what was appended."""
+        self._hand_over()
         self._writes.put(None)
         return self._thread.join
 
