@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 ROUNDS = 8
 WAIT = 120.0
+#: Seconds in which a cluster on two cores comes to rest after a rollout.
+QUIET = 3.0
 _POLICIES: Mapping[str, Any] = {"protected": [], "blast_radius": [], "brakes": []}
 _RUNBOOK = {
     "name": "restart",
@@ -185,9 +187,13 @@ def _recovery(cluster: Cluster, namespace: str, door: Door) -> Iterator[Figure]:
     try:
         for number, name in enumerate(names):
             say(f"one Deployment, round {number + 1} of {ROUNDS}")
+            _quiet(cluster, name, namespace)
             seen = len(cluster.requests())
             began = time.time()
             door.alert(name, namespace)
+            time.sleep(
+                QUIET
+            )  # nothing is asked of the daemon while it works: to list its requests takes longer than they do
             result = _restarted(door, name)
             requests = [one for one in cluster.requests()[seen:] if "python" in one.get("userAgent", "")]
             requests.sort(key=lambda one: str(one["requestReceivedTimestamp"]))
@@ -197,6 +203,7 @@ def _recovery(cluster: Cluster, namespace: str, door: Door) -> Iterator[Figure]:
             noticed.append((epoch(holds["at"]) - watching.complete[name]) * 1000)
 
             looks = [unquote(one["requestURI"]) for one in requests[:change] if one["verb"] in ("get", "list")]
+            _quiet(cluster, name, namespace)
             seen, began = len(cluster.requests()), time.time()
             bare.restart(name, namespace, looks)
             patched = next(
@@ -215,6 +222,12 @@ def _recovery(cluster: Cluster, namespace: str, door: Door) -> Iterator[Figure]:
         name="verify notices a rollout's success after the API server knows", unit="ms", values=noticed, goal="≤ 500 ms",
         met=percentile(noticed, 1.0) <= 500, note=f"at worst {percentile(noticed, 1.0):.0f} ms",
     )  # fmt: skip
+
+
+def _quiet(cluster: Cluster, name: str, namespace: str) -> None:
+    """Returns when the last rollout is over and what it set off has died down: both sides begin from there."""
+    cluster.kubectl("rollout", "status", f"deployment/{name}", f"--namespace={namespace}", f"--timeout={WAIT:.0f}s")
+    time.sleep(QUIET)
 
 
 def _restarted(door: Door, name: str) -> Mapping[str, Any]:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 ROUNDS = 12
 TEN_ROUNDS = 4
 STABLE_FOR = 3.0
+#: Seconds in which the engine clears up after a container's death.
+QUIET = 1.0
 
 
 class Bare(http.client.HTTPConnection):
@@ -57,6 +59,13 @@ def _proven(uici: Place, name: str) -> float:
     raise RuntimeError(f"no restart of {name}: {uici.story()}")
 
 
+def _killed(*webs: Any) -> None:
+    """Returns when the engine has come to rest after it: both sides begin from there."""
+    for web in webs:
+        web.kill()
+    time.sleep(QUIET)
+
+
 def _running(bare: Bare, name: str) -> None:
     while b'"Running":true' not in bare.ask("GET", f"/v1.41/containers/{name}/json"):
         pass
@@ -82,7 +91,7 @@ def _one(engine: Docker, front: Proxy) -> Iterator[Figure]:
             say(f"one service, round {number + 1} of {ROUNDS}")
             # A new one each time: three attempts on the same one and the brake would hold it.
             web = engine.run(engine.name(f"one{number}"))
-            web.kill()
+            _killed(web)
             seen = len(front.forwarded)
             began = time.time()
             uici.alert(firing(web.name))
@@ -93,7 +102,7 @@ def _one(engine: Docker, front: Proxy) -> Iterator[Figure]:
             first.append((lines[at][1] - began) * 1000)
             proven.append((end - began) * 1000)
 
-            web.kill()
+            _killed(web)
             began, seen = time.time(), len(front.forwarded)
             for line, _ in lines[:at]:
                 bare.ask(*line.split()[:2])
@@ -122,15 +131,13 @@ def _ten(engine: Docker, front: Proxy) -> Figure:
         for number in range(TEN_ROUNDS):
             say(f"ten services, round {number + 1} of {TEN_ROUNDS}")
             webs = [engine.run(engine.name(f"ten{number}-{one}")) for one in range(10)]
-            for web in webs:
-                web.kill()
+            _killed(*webs)
             began = time.time()
             uici.alert(*(firing(web.name) for web in webs))
             time.sleep(STABLE_FOR)
             taken.append((max(_proven(uici, web.name) for web in webs) - began) * 1000)
 
-            for web in webs:
-                web.kill()
+            _killed(*webs)
             began = time.time()
             threads = [threading.Thread(target=_restart, args=(front, web)) for web in webs]
             for thread in threads:
