@@ -35,6 +35,7 @@ from uici.executor import (
     Unknown,
     probe,
 )
+from uici.executor.looks import Looks
 from uici.model import Call, ConfigurationError, Environment, Pinned, Resource, Risk, Touch, UnreachableError
 from uici_executors.supervisor import calls, place, processes
 from uici_executors.supervisor.checks import check
@@ -77,8 +78,7 @@ class SupervisorExecutor:
         self._threads: Threads | None = None
         self._calls: Threads | None = None
         self._known: tuple[Peer, bool] | None = None
-        self._next: asyncio.Task[place.Snapshot] | None = None
-        self._looks: set[asyncio.Task[place.Snapshot]] = set()
+        self._looks = Looks(self._read)
 
     # --- without an engine -------------------------------------------------------------------------------------------
 
@@ -117,8 +117,7 @@ class SupervisorExecutor:
             if pool is not None:
                 pool.close()
         self._threads = self._calls = None
-        if self._looks:
-            await asyncio.wait(self._looks)
+        await self._looks.close()
 
     async def engine_id(self) -> str:
         return (await self._look()).engine
@@ -269,22 +268,12 @@ class SupervisorExecutor:
         return await self._opened()[2].run(function, *arguments, **named)
 
     async def _look(self) -> place.Snapshot:
-        """What runs, read after this was asked. Those who ask at one moment share it: a storm asks about many at once."""
-        if self._next is None:
-            self._next = asyncio.create_task(self._read())
-            self._looks.add(self._next)
-            self._next.add_done_callback(self._looked)
-        return await asyncio.shield(self._next)
+        """What runs, read after this was asked."""
+        return await self._looks.look()
 
     async def _read(self) -> place.Snapshot:
-        self._next = None  # who asks from here on may want to know what has changed since
         snapshot: place.Snapshot = await self._run(place.look, self._opened()[1], self._timeout())
         return snapshot
-
-    def _looked(self, look: asyncio.Task[place.Snapshot]) -> None:
-        self._looks.discard(look)
-        if not look.cancelled():
-            look.exception()  # nobody may be left to be told
 
     def _resource(self, snapshot: place.Snapshot, process: Mapping[str, Any]) -> Resource:
         services = self._opened()[0].services
