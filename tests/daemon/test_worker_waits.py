@@ -158,3 +158,35 @@ async def test_a_journal_that_fails_for_a_while_loses_nothing(folder: Path) -> N
         work.sleeper.flow()
         await work.one(WATCHING, ESCALATED)
         assert work.effects == ["Service.restart web"]
+
+
+async def test_an_alert_is_never_taken_into_an_incident_that_the_journal_does_not_have(folder: Path) -> None:
+    """The incident's opening could not be written, its look goes on meanwhile, and the alert is taken in again."""
+    write_world(folder / "world.json", {"web": FAILED})
+    async with working(folder) as work:
+        append, execute, failing = work.journal.append, work.infrastructure.execute, True
+        looks = asyncio.Event()
+
+        async def failed(*entries: Entry) -> int:
+            if failing and any(entry.kind in ("incident", "joined") for entry in entries):
+                tried.set()
+                raise JournalError("disk full")
+            return await append(*entries)
+
+        async def slow(*given: Any, **named: Any) -> Result:
+            await looks.wait()
+            return await execute(*given, **named)
+
+        tried = asyncio.Event()
+        await append(work.accepted(work.alert(service="web")))
+        work.journal.append = failed  # type: ignore[method-assign]
+        work.infrastructure.execute = slow  # type: ignore[method-assign]
+        work.worker.wake()
+        await asyncio.wait_for(tried.wait(), 10)
+        failing = False
+        work.sleeper.flow()
+        await work.joined(1)
+        assert [one.alerts[0].labels["service"] for one in await work.journal.incidents()] == ["web"]
+        looks.set()
+        await work.one(WATCHING, ESCALATED)
+        assert work.effects == ["Service.restart web"]

@@ -116,6 +116,8 @@ class Joining:
                     changed[incident.id] = incident
                     self._open.keep(incident)
             if incident is not None:
+                if not self._open.is_written(incident.id):
+                    changed.setdefault(incident.id, incident)  # an alert is not taken into what nobody would find again
                 new = incidents.joined(incident, alert, now, confirm=self._confirm())
                 known = new is incident and incident.id not in changed and alert.fingerprint in repeats
                 if known and len(group) >= BUSY:

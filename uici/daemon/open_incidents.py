@@ -44,6 +44,10 @@ class OpenIncidents:
         """Also one that ended a short while ago."""
         return self._by_id.get(id) or self._ended.get(id)
 
+    def is_written(self, id: str) -> bool:
+        """Whether the journal has it: one whose opening could not be written lives on while a task works on it."""
+        return id in self._written
+
     def of_key(self, key: str) -> Incident | None:
         return self._by_id.get(self._by_key.get(key, ""))
 
@@ -68,7 +72,9 @@ class OpenIncidents:
     async def save(self, changed: Iterable[Incident], *entries: Entry) -> None:
         """In memory at once, durable when this returns. An escalation's row of the outbox is written with it."""
         rows: list[Entry] = []
+        before: dict[str, IncidentState | None] = {}
         for incident in changed:
+            before.setdefault(incident.id, self._written.get(incident.id))
             self._set(incident)
             rows.append(incidents.entry(incident))
             escalated = incident.state is IncidentState.ESCALATED
@@ -84,6 +90,11 @@ class OpenIncidents:
             await self._journal.append(*rows)
         except JournalError:
             self._stale = True
+            for id, state in before.items():
+                if state is None:
+                    self._written.pop(id, None)
+                else:
+                    self._written[id] = state
             raise
         finally:
             self._writing -= 1
@@ -111,7 +122,9 @@ class OpenIncidents:
                     one = self.of_key(str(entry.data["key"]))
                     given_back += [one] if one is not None else []
                 elif self.get(str(entry.data["id"])) is None:  # every incident of our own is in memory already
-                    self._set(Incident.from_json(entry.data))
+                    new = Incident.from_json(entry.data)
+                    self._set(new)
+                    self._written[new.id] = new.state
             # What came while this read is read again; that does no harm.
             self._seen = entries[-1].seq if len(entries) == 500 else size
         return given_back
