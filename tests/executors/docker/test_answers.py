@@ -82,8 +82,8 @@ LOOKUPS: dict[str, Callable[[dict[str, Any]], tuple[str, dict[str, Any]]]] = {
 
 
 def in_order(look: str, answer: Any) -> Any:
-    """Docker lists images that were made within one second in any order, and in another one each time."""
-    return sorted(answer, key=lambda one: one["Id"]) if look == "images" else answer
+    """Docker lists networks, and images that were made within one second, in any order, and in another one each time."""
+    return sorted(answer, key=lambda one: one["Id"]) if look in ("images", "networks") else answer
 
 
 @pytest.mark.engine("docker")
