@@ -13,7 +13,10 @@ import pytest
 
 from uici.catalog import UniversalConfigLoader
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing is copied")
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux",
+    reason="a process is copied on Linux alone; elsewhere it is begun anew",
+)
 
 _BEGIN = """
 import json, os, signal, sys, threading, time

@@ -88,7 +88,7 @@ async def test_one_stuck_target_delays_nobody_and_one_target_is_acted_on_once_at
                 await gate.wait()
             return await execute(request, origin, **more)
 
-        work.infrastructure.execute = stuck  # type: ignore[method-assign]
+        work.infrastructure.execute = stuck  # type: ignore[method-assign]  # one question of the real engine is held up
         await work.post(work.alert(service="web"))
         await work.until(lambda found: found and found[0].state is ACTING)
         await work.post(work.alert(service="other"), work.alert(service="web", instance="2"))
@@ -115,7 +115,7 @@ async def test_only_so_many_incidents_are_worked_on_at_once(folder: Path) -> Non
             finally:
                 running -= 1
 
-        work.infrastructure.execute = counted  # type: ignore[method-assign]
+        work.infrastructure.execute = counted  # type: ignore[method-assign]  # the real engine, counted
         await work.post(*(work.alert(service=f"s{number}") for number in range(12)))
         await work.until(lambda found: len(found) == 12 and all(one.state is WATCHING for one in found))
         assert most == 4  # worker.incidents_at_once of the catalog
@@ -131,7 +131,7 @@ async def test_a_bug_met_by_one_incident_keeps_no_other_from_being_healed(folder
                 raise RuntimeError("a bug")
             return await execute(request, origin, **more)
 
-        work.infrastructure.execute = broken  # type: ignore[method-assign]
+        work.infrastructure.execute = broken  # type: ignore[method-assign]  # a bug that no door can cause is put in
         await work.post(work.alert(service="web"), work.alert(service="other"))
         found = await work.until(lambda found: len(found) == 2 and not {one.state for one in found} & {OPEN, ACTING})
         assert {one.target.name: one.state for one in found if one.target} == {"web": ESCALATED, "other": WATCHING}
@@ -150,7 +150,7 @@ async def test_a_journal_that_fails_for_a_while_loses_nothing(folder: Path) -> N
 
         tried = asyncio.Event()
         await append(work.accepted(work.alert(service="web")))
-        work.journal.append = failed  # type: ignore[method-assign]
+        work.journal.append = failed  # type: ignore[method-assign]  # the real journal, on a disk that is full
         work.worker.wake()
         await asyncio.wait_for(tried.wait(), 10)
         assert work.effects == []
@@ -179,8 +179,8 @@ async def test_an_alert_is_never_taken_into_an_incident_that_the_journal_does_no
 
         tried = asyncio.Event()
         await append(work.accepted(work.alert(service="web")))
-        work.journal.append = failed  # type: ignore[method-assign]
-        work.infrastructure.execute = slow  # type: ignore[method-assign]
+        work.journal.append = failed  # type: ignore[method-assign]  # the real journal, on a disk that is full
+        work.infrastructure.execute = slow  # type: ignore[method-assign]  # the real engine, held up
         work.worker.wake()
         await asyncio.wait_for(tried.wait(), 10)
         failing = False
