@@ -145,18 +145,16 @@ def _text(template: str, roots: Mapping[str, Any], known: Mapping[str, Any]) -> 
     parts = templates.parse(template)
     if len(parts) == 1:
         only = parts[0]
-        return (
-            only
-            if isinstance(only, str)
-            else known[only.source]
-            if only.source in known
-            else evaluate(only.source, roots)
-        )
+        return only if isinstance(only, str) else _value(only.source, roots, known)
     return "".join(part if isinstance(part, str) else _as_text(part.source, roots, known) for part in parts)
 
 
+def _value(source: str, roots: Mapping[str, Any], known: Mapping[str, Any]) -> Any:
+    return known[source] if source in known else evaluate(source, roots)
+
+
 def _as_text(source: str, roots: Mapping[str, Any], known: Mapping[str, Any]) -> str:
-    value = known[source] if source in known else evaluate(source, roots)
+    value = _value(source, roots, known)
     if isinstance(value, str):
         return value
     if value is True or value is False:
