@@ -13,6 +13,9 @@ from uici_executors.kubernetes.readings import Object, amount, condition, kind_o
 
 #: A container that ended longer ago than this, and runs again, is well; Kubernetes itself keeps its events as long.
 RECENT = timedelta(hours=1)
+#: One that has failed and runs again for less than this may as well be between two crashes: it is the kubelet's own first
+#: pause between them.
+STEADY = timedelta(seconds=10)
 #: Why a container waits, where waiting alone will not help.
 FAILING = frozenset(
     "CrashLoopBackOff ImagePullBackOff ErrImagePull ErrImageNeverPull InvalidImageName CreateContainerConfigError "
@@ -33,7 +36,7 @@ def pod_of(one: Object, now: datetime | None = None) -> dict[str, Any]:
     containers = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
     over = status.get("phase") in ("Failed", "Succeeded")
     lately = {container["name"]: last_end(container, now, over=over) for container in containers}
-    failing = [container for container in containers if _fails(container, lately[container["name"]])]
+    failing = [container for container in containers if _fails(container, lately[container["name"]], now)]
     first: Object = failing[0] if failing else {}
     killed = [container for container in containers if ended(container).get("reason") == "OOMKilled"]
     phase = str(status.get("phase", ""))
@@ -73,11 +76,13 @@ def pod_of(one: Object, now: datetime | None = None) -> dict[str, Any]:
     }
 
 
-def _fails(container: Object, lately: Object) -> bool:
+def _fails(container: Object, lately: Object, now: datetime | None) -> bool:
     state = container.get("state") or {}
     waits = str((state.get("waiting") or {}).get("reason") or "")
-    # Between two crashes it runs for a moment.
-    last = lately if not container.get("ready") else state.get("terminated") or {}
+    # Between two crashes it runs for a moment, and is ready where nothing probes it.
+    began = moment_of((state.get("running") or {}).get("startedAt"))
+    steady = container.get("ready") and (now is None or began is None or now - began[0] >= STEADY)
+    last = lately if not steady else state.get("terminated") or {}
     return waits in FAILING or int(last.get("exitCode") or 0) != 0
 
 

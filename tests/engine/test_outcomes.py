@@ -104,6 +104,29 @@ OUTCOMES: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, str | None,
         ("done", None, "recovered"),
         ["services.create", "Service.set web", "Service.set"],
     ),
+    "each, and the second one is not as it was seen: looked at anew": (
+        {"operation": "restart_all"},
+        {"services": {"web": {}, "db": {}}, "script": [{"call": "Service.restart", "on": "db", "then": "stale"}] * 2},
+        ("done", None, None),
+        [RESTART, "Service.restart db"],
+    ),
+    "each, and the second one needs it no longer: left alone": (
+        {"operation": "restart_all"},
+        {
+            "services": {"web": {}, "db": {}, "cache": {}},
+            "script": [
+                {
+                    "call": "Service.restart",
+                    "on": "db",
+                    "then": "stale",
+                    "meanwhile": {"db": {"state": "failed"}, "cache": {"state": "failed"}},
+                }
+            ],
+        },
+        ("done", None, None),
+        # Of the third nothing said that it was seen too long ago.
+        [RESTART, "Service.restart cache"],
+    ),
     "several calls, confirmed": (
         {"operation": "deploy_service", "service": "web", "image": "2"},
         {},

@@ -6,6 +6,7 @@ that is more than ``observe``, whatever the operation was declared to be.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -123,6 +124,17 @@ async def observe_step(core: Core, steps: Steps, step: Step, *, timeout: float) 
             answers.append(None)
     if step.each is not None and step.as_ is not None:
         steps.roots[step.as_] = answers
+
+
+async def look_again(core: Core, steps: Steps, *, timeout: float) -> Steps:
+    """What the steps see now, beside what they saw: their looks since the last change are made once more, in a copy.
+
+    ``timeout``: seconds for each. Raises what the looks raise.
+    """
+    seen = dataclasses.replace(steps, roots=dict(steps.roots), receivers=dict(steps.receivers))
+    for step in steps.looks:
+        await observe_step(core, seen, step, timeout=timeout)
+    return seen
 
 
 async def _observe(core: Core, steps: Steps, step: Step, item: Any, timeout: float) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 
 from uici.catalog.expressions import condition
 from uici.engine.admit import admit
-from uici.engine.asking import ask, observe_step
+from uici.engine.asking import ask, look_again, observe_step
 from uici.engine.core import Core
 from uici.engine.environments import OpenEnvironment, bounded
 from uici.engine.execution import Execution, Recorded
@@ -64,6 +64,7 @@ def steps_of(execution: Execution, command: Command, place: OpenEnvironment, inv
 
 async def run_part(core: Core, execution: Execution, steps: Steps, part: str, definitions: tuple[Step, ...]) -> None:
     """Runs ``steps``, ``confirm``, ``revert`` or ``cancel`` in order; the first failure ends it with EndedError."""
+    steps.looks.clear()
     for index, step in enumerate(definitions):
         _stop_if_cancelled(execution, part)
         try:
@@ -119,6 +120,8 @@ async def _step(core: Core, execution: Execution, steps: Steps, part: str, index
             answers.append(None)
     if step.each is not None and step.as_ is not None:
         steps.roots[step.as_] = answers
+    # Looked at once more, what was seen before this step would show what it did itself.
+    steps.looks.clear()
 
 
 async def _observe(
@@ -134,6 +137,7 @@ async def _observe(
             raise
     if known and step.as_ is not None:
         steps.roots[step.as_] = recorded
+    steps.looks.append(step)
     execution.note("call", draft.path, "done", {"part": part, "risk": "observe"})
 
 
@@ -198,7 +202,14 @@ async def _change(
                 _stop_if_cancelled(execution, part)
                 if part == "steps" and not execution.applied and not execution.undoing:
                     raise StaleError
-                draft = steps.call(step, item, _time_left(core, execution))
+                seen = await look_again(core, steps, timeout=_time_left(core, execution))
+                if not seen.wanted(step) or (
+                    step.unless is not None and condition(step.unless, seen.seeing(step, item))
+                ):
+                    # Somebody else has seen to it, as where an accepted rejection says so.
+                    execution.note("call", draft.path, "skipped", {"part": part})
+                    return None
+                draft = seen.call(step, item, _time_left(core, execution))
                 continue
         if isinstance(outcome, Unknown):
             doubt = Recorded(

@@ -38,7 +38,7 @@ class Steps:
     dialect: str
     roots: dict[str, Any]
     receivers: dict[str, tuple[Resource, str]] = field(default_factory=dict)
-    redacted: set[str] = field(default_factory=set)
+    looks: list[Step] = field(default_factory=list)
 
     def wanted(self, step: Step) -> bool:
         """Whether the step's ``when`` lets it in."""

@@ -4,6 +4,7 @@ meanwhile, and what is taken back."""
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
@@ -12,7 +13,7 @@ from tests.executors.kubernetes.place import MISSING, Place
 from tests.executors.whole import starter
 from uici.catalog import Catalog, UniversalConfigLoader
 from uici.executor import Outcome, Unknown
-from uici.model import Call, Status
+from uici.model import Call, Reason, Status
 
 pytestmark = pytest.mark.engine("kubernetes")
 
@@ -121,27 +122,62 @@ async def test_a_rollback_sees_what_somebody_does_while_it_looks(
     assert kind == "Deployment" or "owner" in place.get(kind, "web")["metadata"]["annotations"]
 
 
-async def test_a_pod_that_is_not_as_it_was_seen_to_fail_is_left_alone(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It may have become well since: its state is part of what its version tells."""
+async def test_a_pod_that_became_well_meanwhile_is_left_alone(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its state is part of what its version tells: the deletion is refused, and what is looked at anew does not fail."""
     place.workload("web", image=MISSING)
     place.waits("web", "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull")
+    (seen,) = place.cluster.get("pods", f"--namespace={place.namespace}")["items"]
+
+    def mend() -> None:
+        place.kubectl("set", "image", f"pod/{seen['metadata']['name']}", f"app={BUSYBOX}")
+        place.cluster.wait(f"pod/{seen['metadata']['name']}", "condition=Ready", place.namespace)
+
+    looks = await _between_look_and_deletion(place, monkeypatch, mend)
+    result = await place.do("restart_error_pods", service="web")
+    assert len(looks) == 2, "it was looked at anew"
+    assert (result.status, result.reason) == (Status.DONE, Reason.NOTHING_TO_DO), result.message
+    (pod,) = place.cluster.get("pods", f"--namespace={place.namespace}")["items"]
+    assert pod["metadata"]["uid"] == seen["metadata"]["uid"]
+
+
+async def test_a_pod_that_fails_otherwise_meanwhile_is_made_anew(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Pod that crashes changes every few seconds; that alone does not save it."""
+    place.workload("web", image=MISSING, replicas=2)
+    place.waits("web", "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull")
+    seen = {pod["metadata"]["uid"] for pod in place.cluster.get("pods", f"--namespace={place.namespace}")["items"]}
+
+    def annotate() -> None:
+        place.kubectl("annotate", "pod", "--selector=app=web", "seen=again")
+
+    looks = await _between_look_and_deletion(place, monkeypatch, annotate)
+    result = await place.do("restart_error_pods", service="web")
+    assert len(looks) == 2, "it was looked at anew"
+    assert result.status is Status.UNVERIFIED, f"its image is still missing: {result.message}"
+    kept = {pod["metadata"]["uid"] for pod in place.cluster.get("pods", f"--namespace={place.namespace}")["items"]}
+    assert not kept & seen
+
+
+async def _between_look_and_deletion(
+    place: Place, monkeypatch: pytest.MonkeyPatch, do: Callable[[], None]
+) -> list[Call]:
+    """Does it once, after the steps' first look at the Pods. Gives those looks as they are made."""
     opened = await place.interface._core.environments.get("kubernetes")
     run = opened.executor.run
-    paths: list[str] = []
+    looks: list[Call] = []
+    before: list[Call] = []
 
     async def meanwhile(call: Call) -> Outcome:
-        paths.append(call.path)
-        if call.path == "status.workloads" and paths.count(call.path) == 2:  # the first is how it was before
-            await asyncio.to_thread(place.kubectl, "annotate", "pod", "--selector=app=web", "seen=well")
-        return await run(call)
+        outcome = await run(call)
+        if call.path == "status.workloads" and not before:
+            before.append(call)  # how it was before, not yet a step's
+        elif call.path == "status.workloads" and len(looks) < 2:
+            looks.append(call)
+            if len(looks) == 1:
+                await asyncio.to_thread(do)
+        return outcome
 
     monkeypatch.setattr(opened.executor, "run", meanwhile)
-    result = await place.do("restart_error_pods", service="web")
-    assert result.status is Status.UNVERIFIED, result.message
-    (pod,) = place.cluster.get("pods", f"--namespace={place.namespace}")["items"]
-    assert pod["metadata"]["annotations"]["seen"] == "well"
+    return looks
 
 
 # The mark of a revision that was seen to work

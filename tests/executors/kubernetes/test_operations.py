@@ -56,6 +56,7 @@ async def test_a_rollout_is_paused_and_goes_on(place: Place) -> None:
     await place.done("unpause_service", service="web")
 
 
+@pytest.mark.parametrize("faster", [1.0])  # between two crashes it runs for a moment, which tells by how long
 async def test_only_the_pods_that_fail_are_made_anew(place: Place) -> None:
     # One of two fails, since what it needs is there once; both may begin at the same moment.
     script = "mkdir /shared/taken || [ -e /shared/mended ] || exit 4; exec sleep 1000000"

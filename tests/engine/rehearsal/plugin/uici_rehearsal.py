@@ -168,9 +168,12 @@ class RehearsalExecutor:
 
     async def run(self, call: Call) -> Outcome:
         world = self._ask()
-        fault = next((one for one in world["script"] if one["call"] == call.path), None)
+        name = call.on.name if call.on else None
+        fault = next((one for one in world["script"] if one["call"] == call.path and one.get("on", name) == name), None)
         if fault is not None:
             world["script"].remove(fault)
+            for changed, fields in fault.get("meanwhile", {}).items():
+                world["services"][changed].update(fields)
             self.world.write(world)
         then = fault["then"] if fault else "done"
         if then == "rejected":
