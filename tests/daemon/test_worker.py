@@ -23,7 +23,6 @@ async def test_a_service_that_is_down_is_restarted_once_and_watched_until_its_al
         assert [(one.operation, one.changed, one.step) for one in incident.tried] == [
             ("service_status", False, None),
             ("service_status", False, 0),
-            ("service_status", False, None),
             ("restart_service", True, 1),
         ]
         await work.post(work.alert(service="web", resolved=True))

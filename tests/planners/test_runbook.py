@@ -95,7 +95,13 @@ async def test_a_plan(case: dict[str, Any]) -> None:
         assert said.request.operation == operation
         assert parameters.items() <= said.request.parameters.items()
         changing = OPERATIONS[operation].risk != "observe"
-        assert (said.changing, said.seen) == (changing, changing)
+        assert said.changing == changing
+        assert (said.only_if is not None) == changing, "what must be seen goes with whatever changes something"
+        if said.only_if is not None:
+            assert target is not None
+            assert said.only_if.operation == "service_status"
+            assert said.only_if.parameters == {"service": target.name, "namespace": target.namespace}
+            assert said.only_if.roots["alert"] == alert.to_json()
         assert said.request.dry_run == (environment.dry_run and changing)
         said = await planning.asend(_result(said.request, result))
     assert isinstance(said, Conclusion), said

@@ -79,7 +79,7 @@ async def _driven(
         word = await anext(planning)
         while not isinstance(word, Conclusion):
             request = dataclasses.replace(word.request, dry_run=True) if word.changing else word.request
-            result = await infrastructure.execute(request, origin, seen=word.seen)
+            result = await infrastructure.execute(request, origin, only_if=word.only_if)
             said["steps"].append({"changing": word.changing, "result": result.to_json()})
             if word.changing:
                 message = f"{request.operation} would be tried first; what follows depends on how it ends"

@@ -285,7 +285,7 @@ class Worker:
         request_id = f"{self._infrastructure.new_id()}-{'q' if step is None else step}"
         origin = Origin("runbook", runbook.name)
         result = await self._infrastructure.execute(
-            proposal.request, origin, incident=id, seen=proposal.seen, id=request_id
+            proposal.request, origin, incident=id, only_if=proposal.only_if, id=request_id
         )
         if result.reason is Reason.PAUSED:
             return result

@@ -35,6 +35,22 @@ async def ask(
     known_target: Resource | None = None,
     inventory: Mapping[str, Any] | None = None,
 ) -> Any:
+    """What ``ask_exactly`` gives, of parameters that are a template."""
+    parameters = render(template, roots)
+    return await ask_exactly(
+        core, execution, operation_name, parameters, known_target=known_target, inventory=inventory
+    )
+
+
+async def ask_exactly(
+    core: Core,
+    execution: Execution,
+    operation_name: str,
+    values: Mapping[str, Any],
+    *,
+    known_target: Resource | None = None,
+    inventory: Mapping[str, Any] | None = None,
+) -> Any:
     """The operation's answer, redacted.
 
     ``known_target``: used where the asked operation would locate the very same thing. Raises EndedError, ExpressionError
@@ -43,7 +59,7 @@ async def ask(
     place = execution.place
     if place is None:
         raise failed(Reason.EXECUTOR, "no environment is open")
-    request = Request(operation=operation_name, parameters=render(template, roots), environment=place.name)
+    request = Request(operation=operation_name, parameters=values, environment=place.name)
     operation = operation_of(execution.catalog, request)
     namespace = execution.target.namespace if execution.target else None
     request = with_namespace(request, operation, namespace)

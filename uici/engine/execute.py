@@ -13,15 +13,17 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
+from uici.catalog.expressions import render
 from uici.engine import execution as execution_bounds
 from uici.engine.admit import authorise_now
-from uici.engine.asking import ask, inventory_of
+from uici.engine.asking import ask_exactly, inventory_of
 from uici.engine.changes import run_part, steps_of
 from uici.engine.core import Core
 from uici.engine.environments import OpenEnvironment
 from uici.engine.execution import Execution, size_of
 from uici.engine.frozen import copies_of
 from uici.engine.left import remember
+from uici.engine.only_if import see
 from uici.engine.result import cancelled, ended_by, not_recovered, record, undo_message, unread
 from uici.engine.roots import command_roots
 from uici.engine.steps import Steps
@@ -37,6 +39,7 @@ from uici.model import (
     ExpressionError,
     JournalError,
     Reason,
+    Request,
     Resource,
     Result,
     Risk,
@@ -143,7 +146,7 @@ async def run_accepted(core: Core, execution: Execution, command: Command, place
 
     # Run: each changing call is pinned, guarded, and journaled before and after.
     while True:
-        await _look_before(core, execution, command, place)
+        await _look_before(core, execution, command)
         steps = steps_of(execution, command, place, await inventory_of(core, place, execution))
         try:
             await run_part(core, execution, steps, "steps", command.translation.steps)
@@ -223,27 +226,27 @@ async def _lock(core: Core, execution: Execution, place: OpenEnvironment, held: 
         raise refused(Reason.BUSY, f"another command has worked there for {wait:.0f} s; ask again later") from error
 
 
-async def _look_before(core: Core, execution: Execution, command: Command, place: OpenEnvironment) -> None:
-    """Captures ``before``; it is journaled in one transaction with the first intent."""
+async def _look_before(core: Core, execution: Execution, command: Command) -> None:
+    """Captures ``before``, which is journaled in one transaction with the first intent, and sees the trouble once more."""
     definition = command.operation.before
-    if definition is None or execution.has_before:
+    if execution.has_before:
+        return
+    if definition is None:
+        await see(core, execution, None)
         return
     try:
-        execution.before = await ask(
-            core,
-            execution,
-            definition.operation,
-            definition.parameters,
-            command_roots(command),
-            known_target=command.target,
-        )
+        values = render(definition.parameters, command_roots(command))
+        execution.before = await ask_exactly(core, execution, definition.operation, values, known_target=command.target)
     except (EndedError, ExpressionError, UnreachableError) as error:
         reason = error.reason if isinstance(error, EndedError) else unread(error)
-        raise failed(
+        # A runbook's next step is not for trouble that nobody can see.
+        ended = failed if execution.only_if is None else refused
+        raise ended(
             reason, f"{command.operation.name}: how it is before cannot be told, so nothing was done: {error}"
         ) from error
     execution.has_before = True
     execution.note("before", definition.operation, "done", {"answer": execution.before})
+    await see(core, execution, Request(operation=definition.operation, parameters=values))
 
 
 def _nothing_offered(execution: Execution, command: Command) -> None:

@@ -20,6 +20,7 @@ from uici.model import (
     Clock,
     Command,
     Evidence,
+    OnlyIf,
     Origin,
     Reason,
     Request,
@@ -98,7 +99,7 @@ class Execution:
     doubt and the effect of the whole is not there, which says nothing of that call alone.
     ``touched``: keys of what the last change touched. ``items``: what each ``each`` repeats over; ``told``: recorded
     answers that the journal has already. ``conflicts``: how often the look of each call was stale.
-    ``redact`` hides what must not be shown. ``formed``: there is a command.
+    ``redact`` hides what must not be shown. ``formed``: there is a command. ``seen``: its ``only_if`` held.
     """
 
     id: str
@@ -112,6 +113,7 @@ class Execution:
     task: asyncio.Task[Any] | None = None
     incident: str | None = None
     parent: Execution | None = None
+    only_if: OnlyIf | None = None
     seen: bool = False
     dry_run: bool = False
     started: float = 0.0

@@ -32,7 +32,7 @@ from uici.engine.validate import environment_of, locate, operation_of, parameter
 from uici.engine.verdict import failed
 from uici.executor import Changed, Facts, Health, Line
 from uici.journal import Entry, Journal
-from uici.model import Clock, Evidence, JournalError, Origin, Reason, Request, Resource, Result, Risk
+from uici.model import Clock, Evidence, JournalError, OnlyIf, Origin, Reason, Request, Resource, Result, Risk
 
 #: Seconds until what the journal could not take is tried again.
 RETRY = 2.0
@@ -139,13 +139,18 @@ class UniversalInfrastructureInterface:
         origin: Origin,
         *,
         incident: str | None = None,
-        seen: bool = False,
+        only_if: OnlyIf | None = None,
         id: str | None = None,
     ) -> Result:
-        """The only door to the world. ``seen``: the trouble was seen before (a runbook's ``only_if``). ``id``: the Request's,
-        where the door has promised one. Raises JournalError alone."""
+        """The only door to the world. ``only_if``: what must be seen right before anything is changed, else it is refused
+        (``nothing_to_do``). ``id``: the Request's, where the door has promised one. Raises JournalError alone."""
         execution = self._core.execution(
-            id=id or self.new_id(), request=request, origin=origin, catalog=self.catalog, incident=incident, seen=seen
+            id=id or self.new_id(),
+            request=request,
+            origin=origin,
+            catalog=self.catalog,
+            incident=incident,
+            only_if=only_if,
         )
         return await execute(self._core, execution)
 

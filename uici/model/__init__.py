@@ -17,7 +17,7 @@ from uici.model.incident import Incident, Try
 from uici.model.matcher import Matcher, match_all
 from uici.model.operation import Ask, Operation, OperationTarget, Step, Translation, Verify
 from uici.model.policy import BlastRadius, Brake, Platform, Policies, Protected, Rule, Token, size
-from uici.model.request import Evidence, Origin, Request, Result
+from uici.model.request import Evidence, OnlyIf, Origin, Request, Result, in_short
 from uici.model.resource import Call, Pinned, Resource, Touch
 from uici.model.times import Clock, duration, epoch, normalised, rfc3339
 from uici.model.words import (
@@ -54,6 +54,7 @@ __all__ = [
     "JournalError",
     "JournalInUseError",
     "Matcher",
+    "OnlyIf",
     "Operation",
     "OperationTarget",
     "Origin",
@@ -83,6 +84,7 @@ __all__ = [
     "duration",
     "epoch",
     "exit_code",
+    "in_short",
     "match_all",
     "normalised",
     "rfc3339",

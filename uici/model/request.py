@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import field
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from uici.model.record import dataclass
 from uici.model.words import Reason, Risk, Status, Verification, exit_code
 
+#: Characters of an answer that a message shows.
+SHOWN = 700
 ORIGINS = frozenset({"human", "runbook", "llm", "mcp", "library"})
 
 
@@ -40,6 +43,19 @@ class Origin:
         """Of ``human:anna``, as written by ``str``; rights are not in it and are given none."""
         kind, _, name = text.partition(":")
         return cls(kind, name, frozenset())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnlyIf:
+    """What must be seen right before a Request changes anything: a runbook's ``only_if``, its parameters filled in.
+
+    ``operation`` only observes. ``expect``: a condition on its ``answer``; ``roots``: what else that sees.
+    """
+
+    operation: str
+    parameters: Mapping[str, Any]
+    expect: str
+    roots: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +91,7 @@ class Request:
 class Evidence:
     """One thing that was seen on the way: a gate's verdict, a call, a sample of verify, an undo.
 
-    ``kind``: ``gate``, ``before``, ``call``, ``sample``, ``confirm``, ``undo``, ``settled``. ``at``: RFC 3339.
+    ``kind``: ``gate``, ``before``, ``only_if``, ``call``, ``sample``, ``confirm``, ``undo``, ``settled``. ``at``: RFC 3339.
     """
 
     kind: str
@@ -158,3 +174,13 @@ class Result:
                 "evidence": tuple(Evidence.from_json(seen) for seen in data["evidence"]),
             }
         )
+
+
+def in_short(answer: Any) -> str:
+    """An answer in one line, for people: long lists keep their last items, long texts their beginning."""
+    if isinstance(answer, Mapping):
+        answer = {
+            key: value[-5:] if isinstance(value, list) and len(value) > 5 else value for key, value in answer.items()
+        }
+    text = json.dumps(answer, default=str, ensure_ascii=False, separators=(",", ":"))
+    return text if len(text) <= SHOWN else text[:SHOWN] + "…"

@@ -9,18 +9,19 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from enum import StrEnum
 
-from uici.model import Request, Result
+from uici.model import OnlyIf, Request, Result
 from uici.model.record import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
-    """``step``: index of the runbook's step, None for what is only asked. ``seen``: the trouble was seen right before."""
+    """``step``: index of the runbook's step, None for what is only asked. ``only_if``: what must be seen right before it
+    changes anything."""
 
     request: Request
     step: int | None = None
     changing: bool = False
-    seen: bool = False
+    only_if: OnlyIf | None = None
 
 
 class Verdict(StrEnum):

@@ -1,7 +1,8 @@
 """The runbook planner: an alert's runbook as a sequence of Requests, each decided with the Results before it.
 
-Trouble must have been *seen* (``only_if``) first and right before each change; a service whose cause lies in another is not
-restarted in vain. It must not execute anything, nor decide what may run: ``engine.execute`` does both.
+Trouble must have been *seen*: ``only_if`` is asked first, and goes with each change, right before which the engine asks it
+again. A service whose cause lies in another is not restarted in vain. It must not execute anything, nor decide what may
+run: ``engine.execute`` does both.
 """
 
 from __future__ import annotations
@@ -9,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import orjson
-
 from uici.catalog.expressions import condition, render
 from uici.model import (
     Alert,
     Environment,
     ExpressionError,
     Incident,
+    OnlyIf,
     Operation,
     Reason,
     Request,
@@ -26,6 +26,7 @@ from uici.model import (
     Runbook,
     Status,
     Verification,
+    in_short,
     match_all,
 )
 from uici.planners.proposal import Conclusion, Planning, Proposal, Verdict
@@ -46,6 +47,8 @@ def after(result: Result) -> Conclusion | None:
     reason = result.reason.value if result.reason else result.status.value
     undo_failed = result.undo is not None and result.undo.get("status") != Status.DONE
     match result.status:
+        case Status.REFUSED if result.reason is Reason.NOTHING_TO_DO:
+            return Conclusion(verdict=Verdict.NOTHING_TO_DO, reason=reason, message=result.message)
         case Status.DONE if result.dry_run:
             return Conclusion(verdict=Verdict.ESCALATE, reason="dry_run", message=_shadow(result))
         case Status.DONE:
@@ -69,17 +72,14 @@ async def plan(
     """Proposals in order, then one Conclusion. ``start``: changing steps before this index were tried already."""
     plan = _Plan(incident, alert, runbook, environment, operations)
     changes = any(plan.changing(step.operation) for step in runbook.steps[start:])
-    fresh = False
     try:
         if runbook.only_if is not None:
             plan.result = yield plan.only_if()
             if (said := plan.seen()) is not None:
                 yield said
                 return
-            fresh = True
         for name, namespace in plan.dependencies() if changes and STATUS in operations else ():
             plan.result = yield plan.status_of(name, namespace)
-            fresh = False  # those questions took their time
             if (said := plan.blocked_by(name, namespace)) is not None:
                 yield said
                 return
@@ -91,17 +91,10 @@ async def plan(
                 if step.as_ is not None:  # null, so that a later `when` may ask first whether it was taken at all
                     plan.roots.setdefault(step.as_, None)
                 continue
-            if changing:
-                if (said := plan.forbidden(step.operation)) is not None:
-                    yield said
-                    return
-                if not fresh:
-                    plan.result = yield plan.only_if()
-                    if (said := plan.seen()) is not None:
-                        yield said
-                        return
+            if changing and (said := plan.forbidden(step.operation)) is not None:
+                yield said
+                return
             plan.result = yield plan.propose(step.operation, step.parameters, index, changing)
-            fresh = False
             plan.learn(step.as_)
             if changing and plan.result is not None:
                 if (said := after(plan.result)) is not None:
@@ -161,7 +154,17 @@ class _Plan:
             reason=f"{self.alert.name}, runbook {self.runbook.name}",
             dry_run=self.environment.dry_run and changing,
         )
-        return Proposal(request=request, step=step, changing=changing, seen=changing)
+        return Proposal(
+            request=request, step=step, changing=changing, only_if=self._must_be_seen() if changing else None
+        )
+
+    def _must_be_seen(self) -> OnlyIf | None:
+        """``only_if`` as the engine asks it again right before the change, whatever was asked since."""
+        asked = self.runbook.only_if
+        if asked is None or asked.expect is None:
+            return None
+        parameters = self.only_if().request.parameters
+        return OnlyIf(operation=asked.operation, parameters=parameters, expect=asked.expect, roots=self.roots)
 
     def only_if(self) -> Proposal:
         asked = self.runbook.only_if
@@ -220,7 +223,7 @@ class _Plan:
             Conclusion(
                 verdict=Verdict.NOTHING_TO_DO,
                 reason=Reason.NOTHING_TO_DO.value,
-                message=f"the trouble is not there: {asked.operation} says {_short(result.answer)}",
+                message=f"the trouble is not there: {asked.operation} says {in_short(result.answer)}",
             )
         )
 
@@ -267,7 +270,7 @@ class _Plan:
             return
         if name is not None:
             self.roots[name] = result.to_json()
-        told = _short(result.answer) if result.status is Status.DONE and result.answer else result.message
+        told = in_short(result.answer) if result.status is Status.DONE and result.answer else result.message
         self.found.append(f"{result.operation}: {told}")
 
     def exhausted(self, start: int) -> Conclusion:
@@ -310,13 +313,3 @@ def _shadow(result: Result) -> str:
     calls = [f"{seen.name} ({seen.verdict})" for seen in result.evidence if seen.kind == "call"]
     would = f": {', '.join(calls[:10])}" if calls else ""
     return f"shadow mode, nothing was touched; {result.operation} would have been run{would}"
-
-
-def _short(answer: Any) -> str:
-    """An answer in one line: long lists keep their last items, long texts their beginning."""
-    if isinstance(answer, Mapping):
-        answer = {
-            key: value[-5:] if isinstance(value, list) and len(value) > 5 else value for key, value in answer.items()
-        }
-    text = orjson.dumps(answer, default=str).decode()
-    return text if len(text) <= 700 else text[:700] + "…"

@@ -80,9 +80,9 @@ class Rehearsal:
     async def run(self, operation: str, *, by: str = "human:anna", confirm: bool = False, **more: Any) -> Result:
         kind, _, name = by.partition(":")
         keys = {key: more.pop(key) for key in ("environment", "dry_run") if key in more}
-        incident, seen = more.pop("incident", None), more.pop("seen", False)
+        incident, only_if = more.pop("incident", None), more.pop("only_if", None)
         request = Request(operation=operation, parameters=more, confirm=confirm, **keys)
-        return await self.infrastructure.execute(request, Origin(kind, name), incident=incident, seen=seen)
+        return await self.infrastructure.execute(request, Origin(kind, name), incident=incident, only_if=only_if)
 
     async def entries(self, *kinds: str) -> list[Entry]:
         return await self.journal.entries(kinds=kinds)

@@ -73,7 +73,7 @@ async def test_a_rollback_to_what_nobody_saw_is_a_persons(place: Place) -> None:
         parameters={"service": "web", "namespace": place.namespace, "revision": 1},
         environment="kubernetes",
     )
-    waiting = await place.interface.execute(request, Origin("runbook", "test"), seen=True)
+    waiting = await place.interface.execute(request, Origin("runbook", "test"))
     assert waiting.status is Status.NEEDS_APPROVAL, waiting.message
     assert place.get("deployment", "web")["metadata"]["generation"] == before, "nothing was changed yet"
     assert (await place.done("rollback_to_revision", service="web", revision=1))["images"] == [BUSYBOX]
