@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from tests.engine.test_execute import short
 from tests.engine.test_journal_fails import FullDisk
 from uici.engine.elsewhere import not_elsewhere
 from uici.executor import Facts, Identity
-from uici.model import Evidence, JournalError, Reason, Result, Status
+from uici.journal import Entry
+from uici.model import Brake, Evidence, JournalError, Reason, Result, Status
 
 
 async def _left_behind(rehearsal: Rehearsal, kind: str, **asked: Any) -> None:
@@ -262,6 +264,50 @@ async def test_an_undo_is_shown_guarded_and_stopped_by_no_brake_and_no_pause(fol
         assert again.undo is not None
         assert again.undo["reason"] == Reason.SELF.value
         assert await rehearsal.journal.closed_keys()
+
+
+@pytest.mark.parametrize("stop", ["paused", "closed", "brake"])
+async def test_a_revert_is_stopped_by_no_brake_and_no_pause(stop: str, folder: Path) -> None:
+    """What makes the way on impossible must not leave the service half changed."""
+    write_world(folder / "world.json", {"web": {}, "db": {}})
+    async with rehearsing(folder) as rehearsal:
+        infrastructure, append, stopped = rehearsal.infrastructure, rehearsal.journal.append, False
+        (brake,) = infrastructure.catalog.policies.brakes
+        await _braking(rehearsal, dataclasses.replace(brake, per=("environment",), at_most=1))
+
+        async def stopping(*entries: Entry) -> int:
+            nonlocal stopped
+            seq = await append(*entries)
+            if entries[-1].kind == "outcome" and not stopped:
+                stopped = True
+                if stop == "paused":
+                    await infrastructure.pause(None, "human:bo")
+                elif stop == "closed":
+                    await append(
+                        Entry(
+                            kind="closed", data={"key": "rehearsal|name/web", "reason": "closed", "message": "a doubt"}
+                        )
+                    )
+                else:
+                    await _braking(rehearsal)
+                    rehearsal.change_world(script=[{"call": "Service.restart", "then": "rejected"}])
+                    assert not (await rehearsal.run("restart_once", service="db")).ok
+            return seq
+
+        rehearsal.journal.append = stopping  # type: ignore[method-assign]
+        result = await rehearsal.run("deploy_service", service="web", image="2", by="runbook:x")
+        assert short(result)[:2] == ("failed", stop), result.message
+        assert result.undo is not None
+        assert result.undo["status"] == "done", result.undo
+        assert rehearsal.effects == ["services.create", "Service.set web"]
+        assert rehearsal.world["services"]["web"]["image"] == "1"
+
+
+async def _braking(rehearsal: Rehearsal, *brakes: Brake) -> None:
+    """What runs already goes on by the brakes that it began with."""
+    catalog = rehearsal.infrastructure.catalog
+    policies = dataclasses.replace(catalog.policies, brakes=brakes)
+    await rehearsal.infrastructure.replace(dataclasses.replace(catalog, policies=policies))
 
 
 def _long(rehearsal: Rehearsal) -> Any:

@@ -165,7 +165,7 @@ async def authorise_now(
             attempts=attempts,
             paused_by=paused_by,
             closed_because=closed,
-            undo=execution.undoing,
+            undo=execution.undoing or execution.reverting,
             at=core.clock(),
             now=execution.command.now if execution.command else "",
         )

@@ -35,7 +35,7 @@ class Question:
     """``attempts``: what the journal has of this key (and environment), the asking request left out.
 
     ``key``: of the target, or of the whole engine where there is none; None: the target's.
-    ``touched``: what a pinned Call touches. ``undo``: a child command; brakes, pause and autonomy were its parent's.
+    ``touched``: what a pinned Call touches. ``undo``: a change is taken back; brakes, pause and autonomy were the change's.
     ``at``: seconds since the epoch; ``now``: RFC 3339.
     """
 

@@ -65,6 +65,8 @@ def steps_of(execution: Execution, command: Command, place: OpenEnvironment, inv
 async def run_part(core: Core, execution: Execution, steps: Steps, part: str, definitions: tuple[Step, ...]) -> None:
     """Runs ``steps``, ``confirm``, ``revert`` or ``cancel`` in order; the first failure ends it with EndedError."""
     steps.looks.clear()
+    # Half a change is worse than none: what stops automation does not stop it from taking back what it began.
+    execution.reverting = part in ("revert", "cancel")
     for index, step in enumerate(definitions):
         _stop_if_cancelled(execution, part)
         try:

@@ -99,7 +99,8 @@ class Execution:
     doubt and the effect of the whole is not there, which says nothing of that call alone.
     ``touched``: keys of what the last change touched. ``items``: what each ``each`` repeats over; ``told``: recorded
     answers that the journal has already. ``conflicts``: how often the look of each call was stale.
-    ``redact`` hides what must not be shown. ``formed``: there is a command. ``seen``: its ``only_if`` held.
+    ``reverting``: its own change is being taken back. ``redact`` hides what must not be shown. ``formed``: there is a
+    command. ``seen``: its ``only_if`` held.
     """
 
     id: str
@@ -136,6 +137,7 @@ class Execution:
     changes: int = 0
     applied: int = 0
     begun: bool = False
+    reverting: bool = False
     left: Any = None
     left_after: int | None = None
     left_target: Resource | None = None

@@ -1,7 +1,7 @@
 """Undo: back to how it was, when a change did not help. Either the translation's ``revert`` or the operation's ``undo``.
 
 It runs only while the target is as the change left it; otherwise somebody else has moved on, and a person decides. It is
-guarded like everything else, but stopped by no brake and never undone itself.
+guarded like everything else, but stopped by no brake, no pause and no closed target, and never undone itself.
 """
 
 from __future__ import annotations
