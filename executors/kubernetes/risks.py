@@ -15,7 +15,8 @@ of the cluster's own answers (``readOnly``, or not known at all) is at its lowes
   controller makes the Pod anew. Without grace it is ``destroy`` always. A Job's Pod is not made anew for certain.
 - ``dry_run: All`` of a built-in resource observes: the API server documents that it persists nothing then, and refuses a
   call whose webhooks could not keep that. Not of custom resources, which another server may serve; not where the answer
-  would hand out a Secret. ``dryRun`` inside a body is not believed.
+  would hand out a Secret. ``dryRun`` inside a body alone is not believed, and a deletion's body has to say it too: where
+  there is one the server reads no query.
 - A replacement that merely leaves finalizers out takes them away too. Whoever pins it writes that down (``finalizers: []``,
   which means the same), and it is judged by what is written.
 """
@@ -138,7 +139,19 @@ def _resources(method: Method, schemas: Mapping[str, Schema]) -> list[str]:
 
 def _is_dry(method: Method, schemas: Mapping[str, Schema]) -> bool:
     custom = method.group == "{group}"
-    return not custom and method.subresource not in _INSIDE and schemas.get("dry_run") == {"const": "All"}
+    if custom or method.subresource in _INSIDE or schemas.get("dry_run") != {"const": "All"}:
+        return False
+    if method.http != "DELETE" or "body" not in schemas:
+        return True
+    return all(map(_says_dry, alternatives(schemas["body"])))
+
+
+def _says_dry(options: Schema) -> bool:
+    """Whether a deletion's body holds ``dryRun: [All]``, whatever else it holds."""
+    said = properties_of(options).get("dryRun", {})
+    bounded = isinstance(said, Mapping) and said.get("maxItems") == 1
+    written = bounded and [values_of(one) for _, one in elements_of(said)] == [["All"]]
+    return "dryRun" in options.get("required", ()) and (written or values_of(said) == [["All"]])
 
 
 def _risk(method: Method, resource: str, schemas: Mapping[str, Schema]) -> Risk:
