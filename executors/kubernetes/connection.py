@@ -1,7 +1,7 @@
 """The wire to one API server: the official client's asynchronous flavour, asked for raw JSON, with every wait bounded.
 
-Nothing here repeats a request: the client's own retries are off; none is sent on to where an answer points. What an answer
-proves is said in ``outcomes``. Nothing here decides what may be sent.
+Nothing here repeats a change: the client's own retries are off, and aiohttp's one too; nothing is sent on to where an answer
+points. What an answer proves is said in ``outcomes``. Nothing here decides what may be sent.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Server:
         configuration.trace_configs = [_straight()]
         # Read once here: for each request aiohttp would look for it, and for a ~/.netrc, in two other threads.
         configuration.proxy = configuration.proxy or _proxy(str(configuration.host))
-        configuration.client_session_kwargs = {"trust_env": False}
+        configuration.client_session_kwargs = {"trust_env": False, "middlewares": (_once,)}
         client: Any = deadline.client_class()(configuration)
         client.rest_client = Rest(client.rest_client, _sent_on, CONNECT)
         try:
@@ -297,6 +297,19 @@ def _straight() -> aiohttp.TraceConfig:
     trace = aiohttp.TraceConfig()
     trace.on_request_redirect.append(sent_on)
     return trace
+
+
+async def _once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """A change goes out once. aiohttp sends PUT and DELETE again where the connection ends without an answer: the first may
+    have been done all the same, and the second's 404 or 409 would say that nothing was."""
+    try:
+        return await send(request)
+    except aiohttp.ClientConnectorError:
+        raise  # nothing was sent, and aiohttp does not try again
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        if request.method == "GET":
+            raise
+        raise aiohttp.ClientConnectionError(str(error) or type(error).__name__) from error
 
 
 def _sent_on(status: int, to: str) -> AnswerError:
