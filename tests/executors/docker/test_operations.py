@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.engines.docker import IMAGE, Docker
+from tests.engines.docker import IMAGE, RUNS, Docker
 from tests.executors.whole import ELSEWHERE, running, starter
 from uici.catalog import Catalog, UniversalConfigLoader
 from uici.engine import UniversalInfrastructureInterface
@@ -259,6 +259,44 @@ async def test_a_deployment_that_does_not_work_is_swapped_back(docker: Docker, p
     assert result.undo["status"] == "done", result.undo
     assert names(docker) == {"web": "running"}
     assert docker.client.containers.get("web").id == old.id
+
+
+@pytest.mark.parametrize("bad", [False, True], ids=["well", "ill"])
+async def test_a_deployment_waits_for_what_the_health_check_says(docker: Docker, place: Place, bad: bool) -> None:
+    old = docker.run("web", healthcheck={"test": ["CMD-SHELL", '[ -z "$BAD" ]'], "interval": 500_000_000, "retries": 3})
+    made = docker.create("made")
+    made.commit(repository="uici-test/busybox", tag="5", conf={"Env": ["BAD=yes" if bad else "GOOD=yes"]})
+    made.remove()
+    began = time.monotonic()
+    result = await place.do("deploy_service", service="web", image="uici-test/busybox:5")
+    new = docker.client.containers.get("web")
+    assert names(docker) == {"web": "running"}
+    if not bad:
+        assert (result.status, new.attrs["State"]["Health"]["Status"]) == (Status.DONE, "healthy"), result.message
+        return
+    assert (result.status, result.verification) == (Status.UNVERIFIED, Verification.NOT_RECOVERED), result.message
+    assert (result.undo or {}).get("status") == "done", result.undo
+    assert new.id == old.id
+    assert time.monotonic() - began < 10, "it ends when the health check gives up"
+
+
+async def test_a_restart_waits_for_what_the_health_check_says(docker: Docker, place: Place) -> None:
+    """Of two containers, one is ill since its restart."""
+    script = f'[ -e /once ] && [ "$ILL" ] && touch /bad; touch /once; {RUNS[-1]}'
+    for number in (1, 2):
+        docker.run(
+            f"shop-cart-{number}",
+            ["sh", "-c", script],
+            labels=compose("cart"),
+            environment={"ILL": "yes" if number == 2 else ""},
+            healthcheck={"test": ["CMD-SHELL", "[ ! -e /bad ]"], "interval": 500_000_000, "retries": 2},
+        )
+    status = (await place.do("service_status", service="cart")).answer
+    assert (status["state"], status["health"], status["starting"], status["unhealthy"]) == ("running", "unknown", 2, 0)
+    result = await place.do("restart_service", service="cart", grace_seconds=2)
+    assert (result.status, result.verification) == (Status.UNVERIFIED, Verification.NOT_RECOVERED), result.message
+    status = (await place.do("service_status", service="cart")).answer
+    assert (status["state"], status["health"], status["unhealthy"]) == ("running", "unhealthy", 1)
 
 
 async def test_a_deployment_of_an_image_that_is_nowhere_changes_nothing(docker: Docker, place: Place) -> None:
