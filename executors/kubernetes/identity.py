@@ -15,7 +15,7 @@ from uici.executor import Facts, Identity
 from uici.model import Resource, UnreachableError
 from uici_executors.kubernetes.connection import AnswerError, Server
 from uici_executors.kubernetes.needs import needed
-from uici_executors.kubernetes.reach import host_path, used
+from uici_executors.kubernetes.reach import host_path, lies, used
 from uici_executors.kubernetes.resources import KINDS, SERVICES, WORDS, Kind, named, owner_key, referred, resource
 from uici_executors.kubernetes.view import TEMPLATES, View
 
@@ -159,7 +159,7 @@ class Look:
             return
         await self._owned(pod)
         self.add(one, named(self.engine, "Namespace", None, namespace))
-        self._used(pod, namespace)
+        await self._used(pod, namespace)
 
     async def _owned(self, one: Mapping[str, Any]) -> None:
         """Whatever owns it, at every height, and be it only for the garbage collector: what goes takes it with it."""
@@ -170,14 +170,26 @@ class Look:
             for reference in ((owned or {}).get("metadata") or {}).get("ownerReferences") or ():
                 self.add(referred(self.engine, namespace, reference))
 
-    def _used(self, pod: Mapping[str, Any], namespace: str) -> None:
+    async def _used(self, pod: Mapping[str, Any], namespace: str) -> None:
         for kind, name in used(pod):
             if (kind, name) == ("ServiceAccount", "default") and pod is not self.mine:
                 continue  # of what UICI needs, and of everybody else there; it gives no rights over it
             self.add(named(self.engine, kind, namespace, name))
+            if kind == "PersistentVolumeClaim":
+                await self._kept(namespace, name)
         for volume in (pod.get("spec") or {}).get("volumes") or ():
             if volume.get("hostPath"):
                 self.add(host_path(self.engine, str(volume["hostPath"].get("path"))))
+
+    async def _kept(self, namespace: str, claim: str) -> None:
+        """Where a claim's data lies: its volume, and what that is of a node, which others may mount by its path."""
+        found = await self.view.owners.read("PersistentVolumeClaim", namespace, claim) or {}
+        volume = str((found.get("spec") or {}).get("volumeName") or "")
+        if not volume:
+            return  # not bound: nothing lies anywhere yet
+        self.add(named(self.engine, "PersistentVolume", None, volume))
+        for path in lies(await self.view.owners.read("PersistentVolume", None, volume)):
+            self.add(host_path(self.engine, path))
 
     async def service(self, one: Mapping[str, Any]) -> None:
         """A Service that UICI needs, and the Pods that answer behind it."""

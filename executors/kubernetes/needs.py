@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -49,8 +49,27 @@ async def _host(look: Look, host: str, port: int | None, left: int) -> None:
             if outside:
                 await _host(look, str(outside).lower(), port, left - 1)
             return
-    for one in await _resolved(host):
+    if await _balanced(look, host):
+        return
+    alias, addresses = await _resolved(host)
+    if alias not in ("", host) and await _balanced(look, alias):
+        return
+    for one in addresses:
         await _at(look, one, port)
+
+
+async def _balanced(look: Look, host: str) -> bool:
+    """Whether a load balancer of this name leads to Services here: many clouds tell its name alone, and its addresses change."""
+    leads = False
+    for one in await look.everywhere("Service"):
+        if host in {str(balancer.get("hostname") or "").lower().rstrip(".") for balancer in _balancers(one)}:
+            await look.service(one)
+            leads = True
+    return leads
+
+
+def _balancers(service: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    return ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
 
 
 def _names(look: Look, host: str) -> Iterator[tuple[str, str]]:
@@ -72,14 +91,16 @@ def _names(look: Look, host: str) -> Iterator[tuple[str, str]]:
         yield labels[1], labels[2]
 
 
-async def _resolved(host: str) -> list[str]:
-    """What does not resolve answers nobody now."""
+async def _resolved(host: str) -> tuple[str, list[str]]:
+    """The name that it is an alias of, if any, and its addresses. What does not resolve answers nobody now."""
     try:
         async with asyncio.timeout(_RESOLVE):
-            found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+            loop = asyncio.get_running_loop()
+            found = await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_CANONNAME)
     except (OSError, TimeoutError, UnicodeError):
-        return []
-    return list(dict.fromkeys(str(one[4][0]).partition("%")[0] for one in found))
+        return "", []
+    alias = next((one[3] for one in found if one[3]), "").lower().rstrip(".")
+    return alias, list(dict.fromkeys(str(one[4][0]).partition("%")[0] for one in found))
 
 
 async def _at(look: Look, address: str, port: int | None) -> None:
@@ -96,11 +117,10 @@ async def _at(look: Look, address: str, port: int | None) -> None:
     services, pods = await asyncio.gather(look.everywhere("Service"), look.everywhere("Pod", **query))
     for one in services:
         spec = one.get("spec") or {}
-        balancers = ((one.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
         addresses = {
             *(spec.get("clusterIPs") or ()),
             *(spec.get("externalIPs") or ()),
-            *(balancer.get("ip") for balancer in balancers),
+            *(balancer.get("ip") for balancer in _balancers(one)),
         }
         if address in addresses:
             await look.service(one)

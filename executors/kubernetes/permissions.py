@@ -80,8 +80,8 @@ _MORE: Mapping[tuple[str, str], tuple[tuple[str, str], ...]] = {
         ("networking.k8s.io", "ingresses"),
     ),
 }
-#: Of these, what identity reads in UICI's own namespace, be it a target's or not: its Pod and the Pod's owners.
-_OWN = frozenset({"pods", "replicasets", "deployments", "statefulsets", "daemonsets", "jobs", "cronjobs"})
+#: Of these, what identity reads in UICI's own namespace, be it a target's or not: its Pod, the Pod's owners and its claims.
+_OWN = frozenset("cronjobs daemonsets deployments jobs persistentvolumeclaims pods replicasets statefulsets".split())
 #: The engine's id is the uid of this namespace.
 ENGINE = Right(resource="namespaces", verb="get", name="kube-system")
 

@@ -145,17 +145,15 @@ class Reach:
 
     def volume(self, one: Mapping[str, Any] | None) -> None:
         """A PersistentVolume: a path of a node, or a place elsewhere, which is whose claim it is."""
-        spec = (one or {}).get("spec") or {}
-        for kind in ("hostPath", "local"):
-            if spec.get(kind):
-                self.path(str(spec[kind].get("path") or ""))
+        for path in lies(one):
+            self.path(path)
 
     def path(self, name: str, *, read_only: bool = False) -> None:
         """Of a node; of which one nobody can tell before it is scheduled."""
-        path = posixpath.normpath(name) if name.startswith("/") else ""
-        if not path:
+        if not name.startswith("/"):
             self.everything(f"the path {name[:100]!r} is not absolute")
             return
+        path = _plain(name)
         self.touches.append(Touch(resource=host_path(self._view.engine, path)))
         for one in self._view.own:
             if one.kind == PATH and (_within(path, one.id) or _within(one.id, path)):
@@ -196,7 +194,21 @@ class Reach:
         self.touches += self._view.everything()
 
 
+def lies(volume: Mapping[str, Any] | None) -> Iterator[str]:
+    """Where a PersistentVolume lies on its node; nothing where it lies elsewhere."""
+    spec = (volume or {}).get("spec") or {}
+    for kind in ("hostPath", "local"):
+        if spec.get(kind):
+            yield str(spec[kind].get("path") or "")
+
+
+def _plain(path: str) -> str:
+    """One way to write it; of two slashes at the beginning POSIX says nothing, and Linux takes them for one."""
+    return posixpath.normpath(f"/{path.lstrip('/')}") if path.startswith("/") else path
+
+
 def host_path(engine: str, path: str) -> Resource:
+    path = _plain(path)
     return Resource(engine=engine, kind=PATH, id=path, name=path, names=(path,))
 
 

@@ -15,9 +15,10 @@ from tests.engines.kubernetes import Cluster
 from tests.executors.kubernetes.scene import manifest, pod_of, ready
 from uici.engine import gather
 from uici.executor import Facts, Identity
-from uici.model import UnreachableError
+from uici.model import Call, Risk, UnreachableError
 from uici_executors.kubernetes.connection import Server
 from uici_executors.kubernetes.identity import identity
+from uici_executors.kubernetes.touches import pin
 
 pytestmark = pytest.mark.engine("kubernetes")
 
@@ -109,6 +110,53 @@ async def test_its_pod_and_all_that_carries_it(scene: Scene, server: Server) -> 
     assert f"{scene.namespace}/{name}" in found.shows
 
 
+VOLUMES = {"hostPath": "/srv/by-path/journal/", "local": "/opt/local-path-provisioner/pvc-1"}
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("kind", VOLUMES)
+async def test_where_its_claims_lie(scene: Scene, server: Server, kind: str) -> None:
+    """What mounts that path of the node, or deletes the volume, takes the journal, whatever its namespace."""
+    volume = f"{scene.namespace}-{kind.lower()}"
+    storage: dict[str, Any] = {"accessModes": ["ReadWriteOnce"], "storageClassName": "none"}
+    local = {"nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [
+        {"key": "kubernetes.io/hostname", "operator": "Exists"}]}]}}} if kind == "local" else {}  # fmt: skip
+    lies = {**storage, "capacity": {"storage": "1Mi"}, kind: {"path": VOLUMES[kind]}, **local}
+    claims = {**storage, "resources": {"requests": {"storage": "1Mi"}}, "volumeName": volume}
+    mounts = {"volumes": [{"name": "state", "persistentVolumeClaim": {"claimName": kind.lower()}}]}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": f"keeps-{kind.lower()}"}, "template": mounts}
+    scene.cluster.apply(
+        {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": volume}, "spec": lies},
+        {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": kind.lower()}, "spec": claims},
+        manifest(pod),
+        namespace=scene.namespace,
+    )
+    try:
+        asked = facts(pod={"namespace": scene.namespace, "name": pod["metadata"]["name"]})
+        found = await identity(server, asked, "prod")
+        path = VOLUMES[kind].rstrip("/")
+        assert scene.owns(
+            found, f"PersistentVolumeClaim/{kind.lower()}", f"PersistentVolume/{volume}", f"HostPath/{path}"
+        )
+        for call, with_ in (
+            ("CoreV1Api.delete_persistent_volume", {"name": volume}),
+            ("CoreV1Api.create_namespaced_pod", {"namespace": "default", "body": _mounting(path)}),
+            ("CoreV1Api.create_namespaced_pod", {"namespace": "default", "body": _mounting("/" + path)}),
+            ("CoreV1Api.create_namespaced_pod", {"namespace": "default", "body": _mounting(path.rpartition("/")[0])}),
+        ):
+            asks = Call(on=None, path=call, arguments=with_, risk=Risk.CHANGE)
+            touched = {touch.resource for touch in (await pin(server, asks, found.resources)).touches}
+            assert touched & set(found.resources), (call, with_)
+    finally:
+        scene.cluster.kubectl("delete", "pod", pod["metadata"]["name"], f"--namespace={scene.namespace}", "--now")
+        scene.cluster.kubectl("delete", "persistentvolume", volume, "--wait=false")
+
+
+def _mounting(path: str) -> dict[str, Any]:
+    spec = {"containers": [{"name": "a", "image": "b"}], "volumes": [{"name": "v", "hostPath": {"path": path}}]}
+    return {"metadata": {"name": "wipes"}, "spec": spec}
+
+
 @pytest.mark.asyncio(loop_scope="module")
 async def test_its_pod_by_other_evidence(scene: Scene, server: Server) -> None:
     container = scene.pod["status"]["containerStatuses"][0]["containerID"].rpartition("/")[2]
@@ -176,6 +224,28 @@ async def test_what_it_needs(scene: Scene, server: Server, how: str) -> None:
     within = await identity(server, in_pod(scene, needs=(needs(scene)[how],)), "prod")
     assert within.unknown is None
     assert scene.owns(within, "Service/web") or how == "by the Pod's address"
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("host", ["Store-1.Elb.example", "store.example"], ids=["its own name", "an alias of it"])
+async def test_a_load_balancer_that_tells_its_name_alone(
+    scene: Scene, server: Server, host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = {"type": "LoadBalancer", "selector": {"app": "db"}, "ports": [{"port": 5432}]}
+    scene.cluster.apply(
+        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "store"}, "spec": spec}, namespace=scene.namespace
+    )
+    status = json.dumps({"status": {"loadBalancer": {"ingress": [{"hostname": "store-1.elb.example"}]}}})
+    place = (f"--namespace={scene.namespace}", "--subresource=status", "--type=merge", f"--patch={status}")
+    scene.cluster.kubectl("patch", "service", "store", *place)
+
+    async def resolved(name: str) -> tuple[str, list[str]]:
+        return "store-1.elb.example", ["203.0.113.7"]
+
+    monkeypatch.setattr("uici_executors.kubernetes.needs._resolved", resolved)
+    found = await identity(server, facts(needs=(f"postgresql://{host}:5432/uici",)), "prod")
+    assert scene.owns(found, "Service/store", "StatefulSet/db", "Pod/db-0")
+    scene.cluster.kubectl("delete", "service", "store", f"--namespace={scene.namespace}")
 
 
 @pytest.mark.asyncio(loop_scope="module")
