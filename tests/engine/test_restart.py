@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from uici_rehearsal import RehearsalExecutor
 
-from tests.engine.rehearsal import rehearsing, write_world
+from tests.engine.rehearsal import Rehearsal, rehearsing, write_world
 from tests.engine.test_execute import short
 from tests.engine.test_journal_fails import FullDisk
 from uici.engine.recover import recovered
 from uici.executor import Outcome
-from uici.model import Call, JournalError, Status
+from uici.model import Call, Evidence, JournalError, Status
 
 
 async def test_a_close_stops_what_runs_and_the_next_start_settles_it(
@@ -160,3 +160,107 @@ async def test_what_a_restart_would_find_is_what_was_touched_whatever_a_secret_i
     assert (found.target.key, found.touched) == (target.key, {target.key})
     (doubt,) = found.recorded.values()
     assert (doubt.engine, doubt.call.on) == (target.engine, target)
+
+
+async def _left_at(rehearsal: Rehearsal, intent: int, operation: str, *, cancelled: bool = False, **asked: Any) -> None:
+    """A process that ended right before its intent of this number, where somebody may have cancelled it."""
+    append, count = rehearsal.journal.append, 0
+
+    async def stop(*entries: Any) -> int:
+        nonlocal count
+        count += entries[-1].kind == "intent"
+        if count < intent:
+            return await append(*entries)
+        if cancelled:
+            count = -100
+            assert await rehearsal.infrastructure.cancel(entries[-1].request, "human:bo")
+            count = 100
+        raise JournalError("the process ends here")
+
+    rehearsal.journal.append = stop  # type: ignore[method-assign]
+    with pytest.raises(JournalError):
+        await rehearsal.run(operation, **asked)
+    await rehearsal.infrastructure.close(0)
+    rehearsal.journal.append = append  # type: ignore[method-assign]
+
+
+async def test_what_was_cancelled_is_not_carried_on_but_taken_back(folder: Path) -> None:
+    """Counted is first what was done before: else nothing would be taken back."""
+    write_world(folder / "world.json", {name: {"of": "web"} for name in ("web", "web-2", "web-3", "web-4")})
+    async with rehearsing(folder) as rehearsal:
+        await _left_at(rehearsal, 3, "replace_all", cancelled=True, service="web")
+        assert rehearsal.effects == ["Service.restart web", "Service.restart web-2"]
+    async with rehearsing(folder) as rehearsal:
+        (request,) = await rehearsal.infrastructure.start()
+        result = await rehearsal.infrastructure.wait(request)
+        assert result is not None
+        assert short(result) == ("failed", "cancelled", None), result.message
+        assert "human:bo" in result.message
+        assert rehearsal.effects[2:] == [f"Service.set {one}" for one in ("web", "web-2", "web-3", "web-4")]
+        assert result.undo is not None
+        assert result.undo["status"] == "done", result.undo
+
+
+async def test_what_was_cancelled_while_it_cleared_up_is_not_taken_back(folder: Path) -> None:
+    async with rehearsing(folder) as rehearsal:
+        disk = FullDisk(rehearsal, "result")
+
+        def cancel(id: str, evidence: Evidence) -> None:
+            if evidence.kind == "call" and (evidence.data or {}).get("arguments", {}).get("field") == "state":
+                tasks.append(asyncio.ensure_future(rehearsal.infrastructure.cancel(id, "human:bo")))
+
+        tasks: list[asyncio.Task[bool]] = []
+        rehearsal.infrastructure.on_progress = cancel
+        with pytest.raises(JournalError):
+            await rehearsal.run("deploy_service", service="web", image="2")
+        await asyncio.gather(*tasks)
+        await rehearsal.infrastructure.close(0)
+        disk.make_room()
+        assert len(await rehearsal.entries("cancel")) == 1
+        world = rehearsal.world
+        world["services"]["web"]["health"] = "starting"
+        rehearsal.change_world(**world)
+    async with rehearsing(folder) as rehearsal:
+
+        def ready(_: str, evidence: Evidence) -> None:
+            if evidence.kind == "sample":
+                world["services"]["web"]["health"] = "healthy"
+                rehearsal.change_world(**world)
+
+        rehearsal.infrastructure.on_progress = ready
+        (request,) = await rehearsal.infrastructure.start()
+        result = await rehearsal.infrastructure.wait(request)
+        assert result is not None
+        assert short(result) == ("done", None, "recovered"), result.message
+        assert rehearsal.world["services"]["web"]["image"] == "2"
+
+
+async def test_what_was_settled_not_to_have_happened_is_not_done_after_a_restart(folder: Path) -> None:
+    write_world(folder / "world.json", script=[{"call": "Service.restart", "then": "unknown_before"}])
+    async with rehearsing(folder) as rehearsal:
+        disk = FullDisk(rehearsal, "result")
+        with pytest.raises(JournalError):
+            await rehearsal.run("restart_once", service="web")
+        await rehearsal.infrastructure.close(0)
+        disk.make_room()
+    async with rehearsing(folder) as rehearsal:
+        (request,) = await rehearsal.infrastructure.start()
+        result = await rehearsal.infrastructure.wait(request)
+        assert result is not None
+        assert short(result) == ("failed", "executor", None), result.message
+        assert rehearsal.effects == []
+
+
+async def test_what_is_left_of_a_call_that_did_not_happen_is_taken_back_after_a_restart(folder: Path) -> None:
+    write_world(folder / "world.json", script=[{"call": "services.create", "then": "unknown_before"}])
+    async with rehearsing(folder) as rehearsal:
+        await _left_at(rehearsal, 2, "deploy_service", service="web", image="2")
+        assert len(await rehearsal.entries("settled")) == 1
+    async with rehearsing(folder) as rehearsal:
+        (request,) = await rehearsal.infrastructure.start()
+        result = await rehearsal.infrastructure.wait(request)
+        assert result is not None
+        assert short(result) == ("failed", "executor", None), result.message
+        assert rehearsal.effects == ["Service.set web"], "the way back alone"
+        assert result.undo is not None
+        assert result.undo["status"] == "done", result.undo

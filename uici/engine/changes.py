@@ -68,7 +68,7 @@ async def run_part(core: Core, execution: Execution, steps: Steps, part: str, de
     # Half a change is worse than none: what stops automation does not stop it from taking back what it began.
     execution.reverting = part in ("revert", "cancel")
     for index, step in enumerate(definitions):
-        _stop_if_cancelled(execution, part)
+        _stop_if_cancelled(execution, part, index)
         try:
             if not steps.wanted(step):
                 continue
@@ -90,7 +90,7 @@ async def _step(core: Core, execution: Execution, steps: Steps, part: str, index
     answers: list[Any] = []
     execution.empty = execution.empty or not items
     for number, item in enumerate(items):
-        _stop_if_cancelled(execution, part)
+        _stop_if_cancelled(execution, part, index, number)
         limit = _time_left(core, execution)
         # A call that was begun before a restart is settled first: that its effect is there may be its own doing.
         begun = execution.recorded.get((part, index, number))
@@ -143,8 +143,10 @@ async def _observe(
     execution.note("call", draft.path, "done", {"part": part, "risk": "observe"})
 
 
-def _stop_if_cancelled(execution: Execution, part: str) -> None:
-    if execution.cancelled.is_set() and part == "steps":
+def _stop_if_cancelled(execution: Execution, part: str, index: int, number: int = 0) -> None:
+    """What was done before a restart is counted first: only then is it known what is to be taken back."""
+    known = any(one >= (part, index, number) for one in execution.recorded)
+    if execution.cancelled.is_set() and part == "steps" and not known:
         raise failed(Reason.CANCELLED, f"cancelled by {execution.cancelled_by}")
 
 
@@ -192,7 +194,7 @@ async def _change(
         intent, deadline, outcome = await _act(core, execution, steps, part, index, number, pinned, redo=False)
         if isinstance(outcome, Rejected) and retried(step, outcome) and core.clock() < retry_until:
             await core.sleep(step.every)
-            _stop_if_cancelled(execution, part)
+            _stop_if_cancelled(execution, part, index, number)
             draft = steps.call(step, item, _time_left(core, execution))
             continue
         if isinstance(outcome, Rejected) and outcome.stale and not accepted(step, outcome):
@@ -201,7 +203,7 @@ async def _change(
             if conflicts < CONFLICTS:
                 # An engine's own controllers follow up on a change within moments, and would make the next look stale too.
                 await core.sleep(PAUSE * conflicts)
-                _stop_if_cancelled(execution, part)
+                _stop_if_cancelled(execution, part, index, number)
                 if part == "steps" and not execution.applied and not execution.undoing:
                     raise StaleError
                 seen = await look_again(core, steps, timeout=_time_left(core, execution))
@@ -345,8 +347,10 @@ async def _settle(
         roots = {**steps.roots, "before": execution.before, "answer": answer}
         return condition(operation.took_effect, roots)
 
-    verdict, why = await settle(core, steps.place, doubt, evidence)
-    await core.write(execution, "settled", {"intent": doubt.intent, "verdict": verdict.value, "message": why})
+    verdict, why = Settled.NOT_HAPPENED, "as was settled before a restart"
+    if not doubt.not_happened:
+        verdict, why = await settle(core, steps.place, doubt, evidence)
+        await core.write(execution, "settled", {"intent": doubt.intent, "verdict": verdict.value, "message": why})
     execution.note("settled", doubt.call.path, verdict.value, {"message": why})
     if operation is not None:
         # Waiting for evidence was not the calls' time.
@@ -362,6 +366,7 @@ async def _settle(
                 Reason.EXECUTOR,
                 f"{doubt.call.path} did not happen ({why}); it is not done again, as that may not be safe{cause}",
             )
+        _stop_if_cancelled(execution, part, index, number)
         again = dataclasses.replace(doubt.call, timeout=max(1.0, min(doubt.call.timeout, _time_left(core, execution))))
         pinned = await admit(core, execution, steps.place, again, step.touches)
         _, _, outcome = await _act(

@@ -72,7 +72,8 @@ def plain(data: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A call of an earlier process, from the journal. ``done`` None: an intent without an outcome, in doubt.
+    """A call of an earlier process, from the journal. ``done`` None: an intent without an outcome, in doubt, or of which
+    that process had settled already that it did not happen (``not_happened``).
 
     ``deadline``: seconds since the epoch until which the call may still be under way.
     """
@@ -83,6 +84,7 @@ class Recorded:
     deadline: float
     engine: str
     redacted: bool
+    not_happened: bool = False
 
 
 @dataclass(slots=True)

@@ -1,12 +1,14 @@
 """Recover: what an earlier process accepted and did not finish. Settled by evidence before anything is done again.
 
 A command without an intent changed nothing and ends as cancelled (its incident's planner looks again). One with intents
-goes on by its own journaled copy: recorded outcomes stand, an intent without one is a doubt.
+goes on by its own journaled copy: recorded outcomes stand, an intent without one is a doubt. One that was cancelled goes
+on only as far as it must to know what is to be taken back.
 """
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Any
@@ -60,6 +62,7 @@ def recovered(core: Core, unsettled: Unsettled) -> Execution:
             execution.touched = frozenset(touch.resource.key for touch in touches)
             count(execution, touches, Call.from_json(data["call"]).risk)
             execution.took_at = entry.at
+            execution.begun = execution.begun or data["redo"]
             if "items" in data:
                 execution.items[data["part"], data["index"]] = data["items"]
             place = (data["part"], data["index"], data["item"])
@@ -72,12 +75,19 @@ def recovered(core: Core, unsettled: Unsettled) -> Execution:
                 data.get("redacted", False),
             )
         elif entry.kind in ("outcome", "settled"):
-            _close_intent(execution, entry.kind, data["intent"], data)
+            _close_intent(execution, data["intent"], data)
+        elif entry.kind == "cancel":
+            execution.cancelled_by = data["by"]
+    # Once it clears up after what was verified, a cancel comes too late: what it would be reverted to is going.
+    intents = [one.data for one in unsettled.entries if one.kind == "intent"]
+    if execution.cancelled_by and not any(one["part"] == "confirm" for one in intents):
+        execution.cancelled.set()
     return execution
 
 
-def _close_intent(execution: Execution, kind: str, intent: int, data: Mapping[str, Any]) -> None:
-    """An outcome that proves something closes its intent; ``unknown`` leaves it in doubt."""
+def _close_intent(execution: Execution, intent: int, data: Mapping[str, Any]) -> None:
+    """An outcome that proves something closes its intent; ``unknown`` leaves it in doubt. What was settled not to have
+    happened is kept as that: whether it may be done again is decided as if there had been no restart."""
     for place, recorded in list(execution.recorded.items()):
         if recorded.intent != intent:
             continue
@@ -86,10 +96,11 @@ def _close_intent(execution: Execution, kind: str, intent: int, data: Mapping[st
                 answer=data.get("answer"),
                 resources=tuple(Resource.from_json(one) for one in data.get("resources", ())),
             )
-            execution.recorded[place] = Recorded(
-                recorded.intent, recorded.call, done, recorded.deadline, recorded.engine, recorded.redacted
-            )
-        elif data.get("status") == "rejected" or data.get("verdict") == "not_happened":
+            execution.recorded[place] = dataclasses.replace(recorded, done=done)
+        elif data.get("verdict") == "not_happened":
+            took_nothing(execution)
+            execution.recorded[place] = dataclasses.replace(recorded, not_happened=True)
+        elif data.get("status") == "rejected":
             took_nothing(execution)
             del execution.recorded[place]
 
