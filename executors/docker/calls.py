@@ -1,7 +1,8 @@
 """Running a call of the catalog: docker-py's own code on its own words, an Outcome for whatever comes of it.
 
-What only asks, in plain GETs, is answered on the event loop: docker-py says what it wants, ``reads`` gets it, docker-py
-reads it. All else runs on a thread. Nothing is repeated here, and no live object is let out.
+What only asks, in plain GETs, and the changes that are one POST without a body, are done on the event loop: docker-py says
+what it wants, ``reads`` gets it, docker-py reads it. All else runs on a thread. Nothing is repeated here, and no live object
+is let out.
 """
 
 from __future__ import annotations
@@ -22,12 +23,14 @@ from uici_executors.docker import answers, resources, sdk, words
 from uici_executors.docker.connection import (
     Client,
     Exchange,
+    PostWantedError,
     ThreadNeededError,
     WantedError,
     exchanging,
     last,
     late,
     outcome,
+    posted,
     response,
 )
 from uici_executors.docker.reads import Reads
@@ -36,6 +39,8 @@ from uici_executors.docker.reads import Reads
 LARGE = 200_000
 
 _FULL_ID = re.compile(r"[0-9a-f]{64}")
+#: One POST without a body, and nothing else.
+_ONE_POST = frozenset(f"Container.{name}" for name in ("kill", "pause", "restart", "start", "stop", "unpause"))
 #: Arguments that become a part of a path of the Engine API.
 _NAMES = frozenset(
     "container container_id exec_id id image image_id name net_id network_id node_id plugin_name repository service "
@@ -54,8 +59,9 @@ class _Work:
     engine: str = ""
 
 
-async def run(reads: Reads, call: Call, pool: Threads, *, observe: bool) -> Outcome:
-    """``pool``: where it runs if it cannot on the loop. Over when its thread or its connection is."""
+async def run(reads: Reads, call: Call, pool: Threads, posts: asyncio.Semaphore, *, observe: bool) -> Outcome:
+    """``pool``: where it runs if it cannot on the loop; ``posts``: how many changes may be under way there. Over when its
+    thread or its connection is."""
     exchange = Exchange(call.timeout)
 
     def came_to(error: Exception) -> Outcome:
@@ -74,7 +80,11 @@ async def run(reads: Reads, call: Call, pool: Threads, *, observe: bool) -> Outc
                 said = f"the installed docker-py has no {call.path}; see uici check"
                 return Rejected(errors=("AttributeError",), message=said)
             work = await _work(reads, client, call)
-            found = await _on_loop(reads, work, exchange, pool) if observe and not _of_many(work) else None
+            if call.path in _ONE_POST:
+                async with posts:
+                    found = await _on_loop(reads, work, exchange, pool, posts=True)
+            else:
+                found = await _on_loop(reads, work, exchange, pool) if observe and not _of_many(work) else None
             if found is not None:
                 return found
     except UnreachableError as error:  # nothing was sent that changes
@@ -121,8 +131,11 @@ async def _work(reads: Reads, client: Client, call: Call) -> _Work:
     return _Work(call.path, target, method, arguments, engine)
 
 
-async def _on_loop(reads: Reads, work: _Work, exchange: Exchange, pool: Threads) -> Done | None:
-    """None: docker-py wants more for it than plain GETs. Raises docker-py's errors and OSError (a TimeoutError is one)."""
+async def _on_loop(reads: Reads, work: _Work, exchange: Exchange, pool: Threads, *, posts: bool = False) -> Done | None:
+    """None: docker-py wants more for it than plain GETs, or one POST where it ``posts``; nothing that changes was sent.
+
+    Raises docker-py's errors and OSError (a TimeoutError is one).
+    """
     served: dict[str, requests.Response] = {}
     length = 0
 
@@ -135,11 +148,31 @@ async def _on_loop(reads: Reads, work: _Work, exchange: Exchange, pool: Threads)
         served[path] = response(path, said.status, said.reason, said.headers, said.body)
         return said
 
+    async def send(path: str) -> None:
+        sending = asyncio.ensure_future(reads.posted(path, exchange))
+        try:
+            said = await asyncio.shield(sending)
+        except asyncio.CancelledError:
+            await asyncio.wait(
+                [sending]
+            )  # it may be done all the same, and what it touches must not be let go until then
+            raise
+        if 300 <= said.status < 400 and said.status != 304:  # 304: it is as it should be already
+            raise ConnectionError(f"it answered {said.status} to a POST: something else than an engine")
+        served[posted(path)] = response(path, said.status, said.reason, said.headers, said.body)
+
     while True:
         try:
             return await pool.run(done) if length > LARGE else done()
         except ThreadNeededError:
+            if exchange.sending:
+                raise
             return None
+        except PostWantedError as wanted:
+            if not posts:
+                return None
+            await send(wanted.path)
+            continue
         except WantedError as wanted:
             paths = wanted.paths
         said = await asyncio.gather(*(serve(path) for path in paths))

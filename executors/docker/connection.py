@@ -49,6 +49,14 @@ class WantedError(Exception):
         self.paths = paths
 
 
+class PostWantedError(Exception):
+    """docker-py wants to POST nothing to this path (with its query)."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.path = path
+
+
 class ThreadNeededError(Exception):
     """docker-py wants more than an answer at hand: its call has to run on a thread. Nothing was sent."""
 
@@ -191,7 +199,7 @@ class _Adapter(HTTPAdapter):
         except BaseException:
             exchange.changed |= changes and exchange.sending
             raise
-        exchange.changed |= changes and not _refused(response.status_code)
+        exchange.changed |= changes and not refused(response.status_code)
         if stream:
             exchange.streams(response)
         return response
@@ -269,12 +277,31 @@ class _API(docker.APIClient):
         served = _current().served
         if served is None or options.get("stream") or options.keys() - {"params", "stream", "timeout"}:
             return super().get(url, **options)
-        path, given = str(url).removeprefix(self.base_url), options.get("params") or {}
-        if given:
-            path += "?" + urlencode({name: one for name, one in given.items() if one is not None}, doseq=True)
+        path = self._path(url, options.get("params"))
         if path not in served:
             raise WantedError(path)
         return served[path]
+
+    def post(self, url: str | bytes, data: Any = None, json: Any = None, **options: Any) -> requests.Response:
+        """As with ``get``, where it has no body; the answer at hand is one that was got for this very call."""
+        served = _current().served
+        if served is None or data is not None or json is not None or options.keys() - {"params", "timeout"}:
+            return super().post(url, data=data, json=json, **options)
+        path = self._path(url, options.get("params"))
+        if posted(path) not in served:
+            raise PostWantedError(path)
+        return served[posted(path)]
+
+    def _path(self, url: str | bytes, given: Any) -> str:
+        path = str(url).removeprefix(self.base_url)
+        if given:
+            path += "?" + urlencode({name: one for name, one in given.items() if one is not None}, doseq=True)
+        return path
+
+
+def posted(path: str) -> str:
+    """Under which name the answer to a POST is at hand."""
+    return f"POST {path}"
 
 
 class _Answer(requests.Response):
@@ -326,7 +353,7 @@ def last(chunks: Iterable[bytes]) -> bytes:
     return bytes(kept[-PRINTED:])
 
 
-def _refused(status: int) -> bool:
+def refused(status: int) -> bool:
     """Whether it is the engine's own word that it has done nothing of a request."""
     return 400 <= status < 500 and status not in NOT_THE_ENGINES
 
@@ -337,7 +364,7 @@ def outcome(error: Exception, exchange: Exchange, call: Call, base_url: str, *, 
     in_two_steps = path in IN_TWO_STEPS and ("remove" not in path or bool(call.arguments.get("force")))
     if isinstance(error, docker.errors.APIError) and error.response is not None:
         status, said = error.response.status_code, str(error.explanation or error)
-        rejected = _refused(status) and not exchange.changed
+        rejected = refused(status) and not exchange.changed
         if rejected and in_two_steps and not observe:
             rejected = status in (401, 403) or (status == 404 and "no such" in said.lower())
         if rejected or observe:

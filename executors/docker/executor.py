@@ -81,6 +81,7 @@ class DockerExecutor:
         self._opened: Reads | None = None
         self._calls: Threads | None = None
         self._observes: Threads | None = None
+        self._posts = asyncio.Semaphore(32)
         #: Of the last identity: what a container with too much reach is held to touch.
         self._own: tuple[Resource, ...] = ()
 
@@ -109,8 +110,10 @@ class DockerExecutor:
         settings = {"base_url": f"unix://{DEFAULT_SOCKET}", **environment.settings}
         self._environment = environment.name
         self._opened = Reads(settings)
-        self._calls = Threads(environment.name, int(settings.get("threads", 32)))
-        self._observes = Threads(f"{environment.name}-observes", int(settings.get("threads", 32)))
+        threads = int(settings.get("threads", 32))
+        self._calls = Threads(environment.name, threads)
+        self._observes = Threads(f"{environment.name}-observes", threads)
+        self._posts = asyncio.Semaphore(threads)
 
     async def close(self) -> None:
         for pool in (self._calls, self._observes):
@@ -161,7 +164,7 @@ class DockerExecutor:
         pool = self._observes if observe else self._calls
         if pool is None:
             raise UnreachableError("the Docker executor is not open")
-        return await calls.run(self._reads, call, pool, observe=observe)
+        return await calls.run(self._reads, call, pool, self._posts, observe=observe)
 
     def stream(
         self, call: Call, *, after: Marks | None = None, until: asyncio.Event | None = None

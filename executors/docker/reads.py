@@ -20,7 +20,7 @@ from uici.executor import Settings, without_login
 from uici.executor.wire import Said, Wire
 from uici.model import UnreachableError
 from uici_executors.docker import resources
-from uici_executors.docker.connection import Client, unreachable
+from uici_executors.docker.connection import Client, Exchange, refused, unreachable
 from uici_executors.docker.made import Attrs, Made, Ties, ties_of
 from uici_executors.docker.place import address_of
 
@@ -120,6 +120,24 @@ class Reads:
         """
         async with asyncio.timeout(within):
             return await self._connections().get(path, params)
+
+    async def posted(self, path: str, exchange: Exchange) -> Said:
+        """One POST without a body, as it is (``path`` with the API's version), until the exchange's deadline.
+
+        Notes in it what may have been changed. Raises OSError (a TimeoutError is one).
+        """
+
+        def sent() -> None:
+            exchange.sending = True
+
+        try:
+            async with asyncio.timeout(exchange.remaining()):
+                said = await self._connections().post(path, sent)
+        except BaseException:
+            exchange.changed |= exchange.sending
+            raise
+        exchange.changed |= not refused(said.status)
+        return said
 
     def _connections(self) -> Wire:
         """Raises what ``address_of`` raises."""

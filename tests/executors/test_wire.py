@@ -202,3 +202,45 @@ async def test_no_path_becomes_another_request(tmp_path: Path, path: str) -> Non
         with pytest.raises(ValueError, match="another request"):
             await asked.get(path)
         assert server.connections == 0
+
+
+# Changes
+
+
+@pytest.mark.parametrize("said", [(LENGTH,), (CHUNKS,), (b"HTTP/1.1 204 No Content\r\n\r\n",)])
+async def test_a_post_is_asked_once(tmp_path: Path, said: Sequence[bytes]) -> None:
+    async with wire(tmp_path, said, (LENGTH,)) as (it, server):
+        left: list[int] = []
+        answer = await it.post("/restart?t=3", lambda: left.append(len(server.asked)))
+        assert answer.status in (200, 204)
+        assert left == [0], "it is said before it leaves"
+        assert server.asked == [b"POST /restart?t=3 HTTP/1.1\r\nHost: docker\r\nContent-Length: 0\r\n\r\n"]
+        await it.get("/json")
+        assert server.connections == 1, "its connection serves the next look"
+
+
+async def test_a_post_never_uses_a_connection_that_was_kept(tmp_path: Path) -> None:
+    """Ended by the other side just now, it would leave a doubt that nothing was wrong with."""
+    async with wire(tmp_path, (LENGTH,), (LENGTH,)) as (it, server):
+        await it.get("/json")
+        await it.post("/start", lambda: None)
+        assert server.connections == 2
+
+
+async def test_a_post_that_is_not_answered_is_not_repeated(tmp_path: Path) -> None:
+    async with wire(tmp_path, (END,), (LENGTH,)) as (it, server):
+        left: list[str] = []
+        with pytest.raises(ConnectionError):
+            await it.post("/start", lambda: left.append("sent"))
+        assert (left, len(server.asked)) == (["sent"], 1)
+
+
+async def test_of_a_post_that_never_left_nothing_is_said(tmp_path: Path) -> None:
+    made = Wire(Address(host="docker", socket=str(tmp_path / "nobody")), lambda: None)
+    left: list[str] = []
+    with pytest.raises(OSError):  # noqa: PT011 - whichever it is, nothing was sent
+        await made.post("/start", lambda: left.append("sent"))
+    with pytest.raises(ValueError, match="another request"):
+        await made.post("/start HTTP/1.1\r\n", lambda: left.append("sent"))
+    assert left == []
+    await made.close()

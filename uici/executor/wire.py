@@ -1,9 +1,10 @@
-"""GETs of one HTTP API on the event loop, over connections that are kept: for an executor's own look-ups.
+"""GETs of one HTTP API on the event loop, over connections that are kept: for an executor's own look-ups. And POSTs without
+a body, each asked once.
 
 A general client takes five times the processor for each; httptools reads what comes back
-(docs/decisions/0030-http-of-look-ups.md). Nothing here changes anything, nothing is decided here, and nothing is kept of
-an answer. Every request ends when its caller's time is over or when it is cancelled. Of what is sent only the path and
-the headers are the caller's; neither may become another request.
+(docs/decisions/0030-http-of-look-ups.md). Nothing is decided here, and nothing is kept of an answer. Every request ends when
+its caller's time is over or when it is cancelled. Of what is sent only the path and the headers are the caller's; neither
+may become another request.
 """
 
 from __future__ import annotations
@@ -81,6 +82,21 @@ class Wire:
                 self._give_back(connection)
             return said
 
+    async def post(self, path: str, sent: Callable[[], None]) -> Said:
+        """``path`` goes out as it is, without a body, on a connection that was made for it: so it is never asked twice.
+
+        ``sent``: called right before it leaves; whatever is raised before that, nothing was sent.
+        """
+        request = self._request("POST", path, "Content-Length: 0\r\n")
+        connection = await self._new()
+        try:
+            sent()
+            connection.ask(request)
+            await connection.whole()
+            return connection.said()
+        finally:
+            self._give_back(connection)
+
     async def lines(self, path: str, params: Mapping[str, Any], seconds: float) -> AsyncGenerator[bytes, None]:
         """The lines of an answer that goes on: for so long, or until the engine ends it.
 
@@ -111,12 +127,10 @@ class Wire:
 
     async def _asked(self, path: str, params: Mapping[str, Any] | None, headers: Mapping[str, str]) -> _Connection:
         """A connection on which it was asked. One that was kept may have been ended just now: then a new one is."""
-        address = self._address
-        target = f"{address.prefix}{path}?{urlencode(params)}" if params else f"{address.prefix}{path}"
         more = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        if any(sign in target for sign in " \r\n") or more.count("\n") + more.count("\r") != 2 * len(headers):
-            raise ValueError("a path with a space in it, or a header of several lines, would be another request")
-        request = f"GET {target} HTTP/1.1\r\nHost: {address.host}\r\n{more}\r\n".encode()
+        if more.count("\n") + more.count("\r") != 2 * len(headers):
+            raise ValueError("a header of several lines would be another request")
+        request = self._request("GET", f"{path}?{urlencode(params)}" if params else path, more)
         while self._idle:
             connection = self._idle.pop()
             if connection.ask(request):
@@ -130,10 +144,20 @@ class Wire:
                     self._give_back(connection)
                     raise
                 return connection
-        async with asyncio.timeout(self._connect):
-            connection = await _connected(address, lambda: _Connection(self._ended))
-        self._all.add(connection)
+        connection = await self._new()
         connection.ask(request)
+        return connection
+
+    def _request(self, method: str, path: str, headers: str) -> bytes:
+        target = f"{self._address.prefix}{path}"
+        if any(sign in target for sign in " \r\n"):
+            raise ValueError("a path with a space in it would be another request")
+        return f"{method} {target} HTTP/1.1\r\nHost: {self._address.host}\r\n{headers}\r\n".encode()
+
+    async def _new(self) -> _Connection:
+        async with asyncio.timeout(self._connect):
+            connection = await _connected(self._address, lambda: _Connection(self._ended))
+        self._all.add(connection)
         return connection
 
     def _give_back(self, connection: _Connection) -> None:

@@ -279,3 +279,44 @@ async def test_cancelling_waits_for_the_end_of_the_call(docker: Docker, executor
     with pytest.raises(asyncio.CancelledError):
         await task
     assert docker.client.containers.get("web").status == "exited"
+
+
+NO_BODY = b"Content-Length: 0\r\n\r\n"
+ANSWERS = {
+    "done": (b"HTTP/1.1 204 No Content\r\n\r\n", Done),
+    "it is as it should be": (b"HTTP/1.1 304 Not Modified\r\n\r\n", Done),
+    "gone": (b'HTTP/1.1 404 Not Found\r\nContent-Length: 28\r\n\r\n{"message":"No such thing 1"}', Rejected),
+    "elsewhere": (b"HTTP/1.1 307 Temporary Redirect\r\nLocation: /elsewhere\r\n" + NO_BODY, Unknown),
+    "it failed": (b"HTTP/1.1 500 Internal Server Error\r\n" + NO_BODY, Unknown),
+    "a gateway gave up": (b"HTTP/1.1 504 Gateway Timeout\r\n" + NO_BODY, Unknown),
+    "no answer": (b"", Unknown),
+    "half an answer": (b"HTTP/1.1 204 No", Unknown),
+}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+async def test_what_is_answered_to_a_change(name: str, tmp_path: Path) -> None:
+    """By an engine or by what stands before it; it is asked once, whatever the answer is."""
+    answer, expected = ANSWERS[name]
+    asked: list[bytes] = []
+    ended = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(answer)
+        if answer.endswith((b"\n", b"}")):
+            await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        ended.set()
+
+    listening = await asyncio.start_unix_server(serve, tmp_path / "s")
+    executor = await opened({"base_url": f"unix://{tmp_path}/s", "api_version": "1.41"})
+    web = Resource(engine="e", kind="container", id="1" * 64, name="web", names=("web", "1" * 64), owner="web")
+    outcome = await executor.run(call("Container.stop", web, timeout=2))
+    await executor.close()
+    await asyncio.wait_for(ended.wait(), 10)
+    listening.close()
+    await listening.wait_closed()
+    assert isinstance(outcome, expected), outcome
+    assert [line.split(b" HTTP")[0] for line in asked] == [b"POST /v1.41/containers/" + b"1" * 64 + b"/stop?t=2"]
