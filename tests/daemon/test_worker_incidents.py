@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import yaml
 
 from uici.daemon import incidents
 from uici.daemon.escalation import escalation
-from uici.model import Alert, Environment, Incident, Operation, Reason, Resource, Result, epoch, rfc3339
+from uici.model import Alert, Environment, Incident, IncidentState, Operation, Reason, Resource, Result, epoch, rfc3339
 from uici.planners import Conclusion, Verdict
 
 CASES = yaml.safe_load((Path(__file__).parents[1] / "cases" / "incidents" / "timelines.yml").read_text())["cases"]
@@ -72,6 +73,26 @@ def _moved(incident: Incident | None, step: dict[str, Any], confirm: bool) -> In
     if "acting" in step:
         return incidents.acting(incident, "book", now)
     return incidents.due(incident, now) if "due" in step else incidents.given_back(incident, now)
+
+
+@pytest.mark.parametrize(
+    ("state", "waits_for", "then"),
+    [
+        ("watching", None, "open"),
+        ("watching", "third", "watching"),  # it waits itself
+        ("resolved", None, "open"),
+        ("acting", None, "watching"),
+        ("open", None, "watching"),
+        ("escalated", None, "escalated"),
+    ],
+)
+def test_what_waits_for_a_dependency(state: str, waits_for: str | None, then: str) -> None:
+    opened = incidents.opened("i", _alert({"f": "a", "since": 0}), BEGIN, environment="local", target=None)
+    said = Conclusion(verdict=Verdict.BLOCKED, reason="dependency", message="m", dependency=("db", None))
+    waiting = incidents.blocked(opened, said, replace(opened, id="d"), BEGIN, SETTLE)
+    dependency = replace(opened, id="d", state=IncidentState(state), waits_for=waits_for)
+    assert incidents.dependency_moved(waiting, dependency, BEGIN + 1).state == then
+    assert incidents.dependency_moved(waiting, None, BEGIN + 1).state == "open"
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])

@@ -53,6 +53,55 @@ async def test_a_dependency_with_its_own_incident_is_waited_for(folder: Path) ->
         assert work.effects == ["Service.restart db", "Service.restart front"]
 
 
+async def test_what_waits_for_something_that_waits_itself_is_not_looked_at_until_that_has_recovered(
+    folder: Path,
+) -> None:
+    write_world(folder / "world.json", {"page": FAILED, "front": FAILED, "db": FAILED})
+    async with working(folder) as work:
+        gate = asyncio.Event()
+        execute = work.infrastructure.execute
+
+        async def slow(request: Request, origin: Origin, **more: Any) -> Result:
+            if request.operation == "restart_service" and request.parameters["service"] == "db":
+                await gate.wait()
+            return await execute(request, origin, **more)
+
+        work.infrastructure.execute = slow  # type: ignore[method-assign]  # one question of the real engine is held up
+        await work.post(*(work.alert(service=name) for name in ("db", "front", "page")))
+        await work.until(lambda found: sorted(one.state for one in found) == [ACTING, WATCHING, WATCHING])
+        before = await work.journal.size()
+        for _ in range(10):
+            work.advance(1)
+            await asyncio.sleep(0.02)
+        assert await work.journal.size() == before, "nothing is tried while nothing moves"
+        gate.set()
+        await work.until(lambda found: all(one.state is WATCHING and one.reason is None for one in found))
+        assert work.effects == ["Service.restart db", "Service.restart front", "Service.restart page"]
+
+
+async def test_a_ring_of_dependencies_ends_with_a_person(folder: Path) -> None:
+    write_world(folder / "world.json", {"hen": FAILED, "egg": FAILED})
+    async with working(folder) as work:
+        await work.post(work.alert(service="hen"), work.alert(service="egg"))
+        work.sleeper.flow()
+        found = await work.until(lambda found: len(found) == 2 and all(one.state is ESCALATED for one in found))
+        assert [(one.reason, len(one.tried)) for one in found] == [("dependency", 2)] * 2
+        assert work.effects == []
+
+
+async def test_a_dependency_that_is_watched_and_still_down_is_asked_once_more_and_then_waited_for(folder: Path) -> None:
+    """Its own runbook does not call that trouble."""
+    write_world(folder / "world.json", {"front": FAILED, "db": {"state": "paused"}})
+    async with working(folder) as work:
+        await work.post(work.alert(service="db"))
+        await work.one(WATCHING)
+        await work.post(work.alert(service="front"))
+        work.sleeper.flow()
+        found = await work.until(lambda found: len(found) == 2 and all(one.state is ESCALATED for one in found))
+        assert [(one.reason, len(one.tried)) for one in found] == [("dependency", 4), ("nothing_to_do", 1)]
+        assert work.effects == []
+
+
 async def test_a_paused_environment_waits_and_goes_on_when_it_may(folder: Path) -> None:
     write_world(folder / "world.json", {"web": FAILED})
     async with working(folder) as work:

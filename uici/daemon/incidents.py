@@ -291,8 +291,12 @@ def blocked(
 
 
 def dependency_moved(incident: Incident, dependency: Incident | None, now: float) -> Incident:
-    """What follows for a waiting incident from the state of what it waits for; the same: wait on."""
-    if dependency is None or dependency.state in (IncidentState.WATCHING, IncidentState.RESOLVED):
+    """What follows for a waiting incident from the state of what it waits for; the same: wait on.
+
+    A dependency that waits for one of its own has not recovered, though it is watched, too.
+    """
+    watched = dependency is not None and dependency.state is IncidentState.WATCHING and dependency.waits_for is None
+    if dependency is None or watched or dependency.state is IncidentState.RESOLVED:
         return again(incident, "what it depends on has recovered; looked at again", now)
     if dependency.state is IncidentState.ESCALATED:
         return escalated(incident, "dependency", incident.message, now)

@@ -22,6 +22,15 @@ if TYPE_CHECKING:
 #: Seconds between two questions to a Prometheus.
 EVERY = 5.0
 
+#: What tells one move of an incident from the next: its state, how much was tried, how often it began anew.
+_Move = tuple[str, str, int, int]
+
+
+def _move(incident: Incident | None) -> _Move:
+    if incident is None:
+        return ("", "", 0, 0)
+    return (incident.id, incident.state.value, len(incident.tried), incident.reopened)
+
 
 class Recoveries:
     """``save``: writes one incident and says so in the log. ``notify``: called when an escalation may have been written;
@@ -42,6 +51,8 @@ class Recoveries:
         self._infrastructure, self._open, self._clock, self._sleep = infrastructure, open_incidents, clock, sleep
         self._save, self._notify, self._done, self._stopping = save, notify, done, stopping
         self._confirming: dict[str, asyncio.Task[None]] = {}
+        #: Of an incident that waited, the move of its dependency on which it was looked at again last.
+        self._looked: dict[str, _Move] = {}
         self._monitor: Prometheus | None = None
 
     @property
@@ -61,11 +72,16 @@ class Recoveries:
     async def look(self) -> None:
         """Moves on what has waited long enough. Raises JournalError."""
         now = self._clock()
-        changed = []
+        changed: list[Incident] = []
+        looked: dict[str, _Move] = {}
         for incident in self._open.in_states(IncidentState.WATCHING):
             new = incidents.due(incident, now)
             if new is incident and incident.waits_for is not None:
-                new = incidents.dependency_moved(incident, self._open.get(incident.waits_for), now)
+                dependency = self._open.get(incident.waits_for)
+                new, move = incidents.dependency_moved(incident, dependency, now), _move(dependency)
+                if new.state is IncidentState.OPEN and self._looked.get(incident.id) == move:
+                    new = incident  # looked at since, and found waiting all the same: once for each move is enough
+                looked[incident.id] = move
             if new is not incident:
                 changed.append(new)
             elif not incident.firing and incident.id not in self._confirming:
@@ -78,7 +94,10 @@ class Recoveries:
         ]
         if changed or ended:
             await self._open.save([*changed, *ended])
+            self._looked.update((one.id, looked[one.id]) for one in changed if one.id in looked)
             self._notify()
+        for id in [id for id in self._looked if (one := self._open.get(id)) is None or one.ended]:
+            del self._looked[id]
 
     async def window(self, incident: Incident, *, changed: bool) -> float:
         """Seconds that its alerts may still fire after a plan's end. ``changed``: after a verified change."""
