@@ -21,6 +21,8 @@ NUMBER = "deployment.kubernetes.io/revision"
 _HASH, _REVISION = "pod-template-hash", "controller-revision-hash"
 #: A Pod that has been ready for less shows nothing yet: one that crashes is ready too, for a moment.
 PROVEN = timedelta(seconds=30)
+#: A Pod that has stood for so long shows that its revision works, as a monitor's ten minutes do.
+LASTED = timedelta(minutes=10)
 
 
 def look(
@@ -30,12 +32,13 @@ def look(
     now: str,
     series: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """``{current, current_name, rollback_to, previous, templates, revisions}``.
+    """``{current, current_name, current_seen, rollback_to, image_to, previous, revisions}``.
 
     ``revisions``: ReplicaSets of a Deployment, ControllerRevisions of the others; those of other owners are left out.
     ``now``: RFC 3339. ``series``: of kube-state-metrics, with the label ``replicaset``; each was fully available once.
     ``rollback_to``: the newest older one that was seen; ``previous``: the newest older one. 0: there is none. ``template``
-    of each is what the workload would be given.
+    of each is what the workload would be given. ``current_seen``: whether the newest one itself was seen to work, so that
+    later trouble is none of its making. That it is whole at the moment does not say so.
     """
     uid = workload["metadata"].get("uid")
     deployment = kind_of(workload) == "Deployment"
@@ -71,9 +74,12 @@ def look(
     current = current or max((one["revision"] for one in found), default=0)
     older = [one for one in found if one["revision"] < current]
     image = _image((workload.get("spec") or {}).get("template") or {})
+    newest = next((one for one in found if one["revision"] == current), None)
     return {
         "current": current,
-        "current_name": next((one["name"] for one in found if one["revision"] == current), ""),
+        "current_name": newest["name"] if newest else "",
+        "current_seen": newest is not None
+        and (newest["seen"] in ("verified", "monitored") or _lasts(newest["name"], own, pods, now)),
         "rollback_to": next((one["revision"] for one in older if one["seen"] != "no"), 0),
         "image_to": next((one["revision"] for one in older if one["seen"] != "no" and one["image"] != image), 0),
         "previous": older[0]["revision"] if older else 0,
@@ -143,6 +149,44 @@ def _stands(one: Object, pods: Sequence[Object], now: str, mark: str | None) -> 
     """Whether Pods of this revision are left, and all of them have been ready for long enough."""
     left = [pod for pod in pods if mark and (pod["metadata"].get("labels") or {}).get(_REVISION) == mark]
     return bool(left) and all(_proven(pod, now) for pod in left)
+
+
+def _lasts(name: str, revisions: Sequence[Object], pods: Sequence[Object], now: str) -> bool:
+    """Whether Pods are left of this revision alone, and one of them stands, or stood before it fell ill, for long enough."""
+    marks = {one["metadata"]["name"]: _pods_mark(one) for one in revisions}
+    left = [
+        pod
+        for pod in pods
+        if _mark_of(pod) in marks.values() and _mark_of(pod) and "deletionTimestamp" not in pod["metadata"]
+    ]
+    # While others are left a rollout is under way, or stuck: that some of its Pods work does not show that it does.
+    return all(_mark_of(pod) == marks[name] for pod in left) and any(_stood(pod, now) for pod in left)
+
+
+def _pods_mark(revision: Object) -> str:
+    """The label that its Pods bear it by."""
+    metadata = revision["metadata"]
+    labels = metadata.get("labels") or {}
+    return str(labels.get(_HASH) or labels.get(_REVISION) or metadata["name"])
+
+
+def _mark_of(pod: Object) -> str:
+    labels = pod["metadata"].get("labels") or {}
+    return str(labels.get(_HASH) or labels.get(_REVISION) or "")
+
+
+def _stood(pod: Object, now: str) -> bool:
+    """Whether it has been ready for long, or was ready long after it began. A crash changes that each time, so that of a
+    Pod whose containers were started again only the former counts."""
+    status, found = pod.get("status") or {}, condition(pod, "Ready")
+    since, at, began = (moment_of(one) for one in (found.get("lastTransitionTime"), now, status.get("startTime")))
+    if since is None or at is None:
+        return False
+    if found.get("status") == "True":
+        return at[0] - since[0] >= LASTED
+    if any(int(one.get("restartCount") or 0) for one in status.get("containerStatuses") or ()):
+        return False
+    return began is not None and since[0] - began[0] >= LASTED
 
 
 def _proven(pod: Object, now: str) -> bool:

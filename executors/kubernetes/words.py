@@ -160,6 +160,7 @@ ANSWERS: Mapping[str, Schema] = {
     "status.pods": _list(_POD),
     "status.revisions": _record(
         **_of("integer", "current", "rollback_to", "image_to", "previous"),
+        **_of("boolean", "current_seen"),
         current_name=_TEXT,
         revisions=_list(_REVISION),
     ),

@@ -73,6 +73,8 @@ def scenes(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             cluster.wait("deployment/other", "condition=Available", namespace)
             if "break" in CASES[name]:
                 up(cluster, namespace, CASES[name])
+            if "release" in CASES[name]:
+                released(cluster, namespace, CASES[name])
         time.sleep(PROVEN)
         yield made
 
@@ -85,6 +87,16 @@ def up(cluster: Cluster, namespace: str, case: Mapping[str, Any]) -> None:
     cluster.kubectl(
         "rollout", "status", f"{kind_of(case)}/web", f"--namespace={namespace}", "--timeout=60s", seconds=70
     )
+
+
+def released(cluster: Cluster, namespace: str, case: Mapping[str, Any]) -> None:
+    """Gives it another revision, with the mark of one that UICI has verified."""
+    cluster.kubectl(*case["release"], f"--namespace={namespace}")
+    up(cluster, namespace, case)
+    for one in cluster.get("replicasets", "--selector=app=web", f"--namespace={namespace}")["items"]:
+        if one["metadata"]["annotations"]["deployment.kubernetes.io/revision"] == "2":
+            mark = f"uici/verified-at={one['metadata']['labels']['pod-template-hash']} 2026-01-01T00:00:00.000000000Z"
+            cluster.kubectl("annotate", f"replicaset/{one['metadata']['name']}", mark, f"--namespace={namespace}")
 
 
 def all_of(cluster: Cluster, namespace: str) -> dict[str, tuple[str, str]]:

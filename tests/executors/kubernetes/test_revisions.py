@@ -80,6 +80,42 @@ def test_what_counts_as_seen(sets: list[Any], pods: list[Any], series: list[str]
     assert template["metadata"]["labels"] == {"app": "web"}, "the mark of a ReplicaSet is none of a Deployment's"
 
 
+def stands(
+    number: int, since: str, status: str = "True", *, begun: str = LONG_AGO, restarts: int = 0
+) -> dict[str, Any]:
+    one = pod(number, since, status)
+    one["status"] |= {"startTime": begun, "containerStatuses": [{"name": "app", "restartCount": restarts}]}
+    return one
+
+
+@pytest.mark.parametrize(
+    ("verified", "pods", "series", "seen"),
+    [
+        (True, [], [], True),
+        (False, [], ["web-h4"], True),
+        (False, [], ["web-h3"], False),
+        (False, [], [], False),
+        (False, [stands(4, LONG_AGO), stands(4, JUST_NOW, "False")], [], True),
+        (False, [stands(4, JUST_NOW)], [], False),
+        (False, [stands(4, LONG_AGO), stands(3, LONG_AGO)], [], False),
+        (False, [stands(4, JUST_NOW, "False")], [], True),
+        (False, [stands(4, JUST_NOW, "False", restarts=1)], [], False),
+        (False, [stands(4, LONG_AGO, "False")], [], False),
+        (False, [stands(9, LONG_AGO)], [], False),
+    ],
+    ids=[
+        "marked", "a monitor saw it", "a monitor saw another", "nobody saw it", "another of its Pods stands",
+        "it stands for a moment", "its rollout is under way", "it stood until just now", "it crashes", "it never stood",
+        "another's Pod",
+    ],
+)  # fmt: skip
+def test_whether_the_newest_one_itself_was_seen(verified: bool, pods: list[Any], series: list[str], seen: bool) -> None:
+    monitored = [{"labels": {"replicaset": name}, "value": "2"} for name in series]
+    sets = [replica_set(4, replicas=2, verified=verified), replica_set(3, verified=True)]
+    found = look(WEB, sets, pods, NOW, monitored)
+    assert (found["current_seen"], found["rollback_to"]) == (seen, 3)
+
+
 @pytest.mark.parametrize(
     ("pods", "seen"),
     [
