@@ -49,12 +49,13 @@ RULES: tuple[Rule, ...] = (
     _rule("node_down", "node", ready="^(False|Unknown)$"),
     _rule("node_down", "pod", reason="^(NodeLost|NodeUnreachable)$"),
     _rule("node_down", "event", ready="^false$", reason="^NodeNotReady$"),
-    # Its Pods are not even made.
+    # Its Pods are not even made. An event tells of the past: it counts while there are fewer Pods than wanted.
     _rule("quota", "workload", failure=r"exceeded quota|quota"),
     _rule(
         "quota",
         "event",
         on="^(replicaset|statefulset|daemonset|job)/",
+        short="^true$",
         reason="^FailedCreate$",
         message="exceeded quota|quota",
     ),
@@ -63,11 +64,18 @@ RULES: tuple[Rule, ...] = (
         "account_missing",
         "event",
         on="^(replicaset|statefulset|daemonset|job)/",
+        short="^true$",
         reason="^FailedCreate$",
         message=r"service ?account .*not found",
     ),
     _rule("admission_denied", "workload", failure=r"."),
-    _rule("admission_denied", "event", on="^(replicaset|statefulset|daemonset|job)/", reason="^FailedCreate$"),
+    _rule(
+        "admission_denied",
+        "event",
+        on="^(replicaset|statefulset|daemonset|job)/",
+        short="^true$",
+        reason="^FailedCreate$",
+    ),
     # Its image cannot be had.
     _rule("image_invalid", "container", waiting="^(InvalidImageName|ImageInspectError)$"),
     _rule("image_missing", "container", waiting="^ErrImageNeverPull$"),

@@ -54,10 +54,11 @@ def find(
     """
     moment = _time(now) or datetime.now(UTC)
     own = [one for one in pods if workload is None or belongs(one, workload)]
+    short = workload is not None and _is_short(workload, own)
     facts = [
         *(fact for one in own for fact in _pod(one, moment)),
-        *_events(events, own, workload, moment),
-        *([_workload(workload)] if workload is not None else []),
+        *_events(events, own, workload, moment, short=short),
+        *([_workload(workload, short=short)] if workload is not None else []),
         *([_service(service, own, workloads)] if service is not None else []),
         *(_node(one) for one in nodes),
     ]
@@ -191,7 +192,9 @@ def _container(pod: Object, one: Object, now: datetime, *, first: bool) -> Fact:
     return fact
 
 
-def _events(events: Sequence[Object], pods: Sequence[Object], workload: Object | None, now: datetime) -> Iterator[Fact]:
+def _events(
+    events: Sequence[Object], pods: Sequence[Object], workload: Object | None, now: datetime, *, short: bool
+) -> Iterator[Fact]:
     """Warnings that are recent, about these Pods, the workload, or what it makes its Pods by."""
     by_name = {one["metadata"]["name"]: one for one in pods}
     for one in events:
@@ -219,22 +222,35 @@ def _events(events: Sequence[Object], pods: Sequence[Object], workload: Object |
             "message": _short(str(one.get("message") or one.get("note") or "")),
             "ready": _flag(pod is not None and ready(pod)),
             "restarted": _flag(any(int(status.get("restartCount") or 0) > 0 for status in statuses)),
+            "short": _flag(short),
         }
 
 
-def _workload(one: Object) -> Fact:
+def _wanted(one: Object) -> int:
     status, spec = one.get("status") or {}, one.get("spec") or {}
-    wanted = spec.get("replicas", status.get("desiredNumberScheduled", 1))
+    return int(spec.get("replicas", status.get("desiredNumberScheduled", 1)))
+
+
+def _is_short(workload: Object, pods: Sequence[Object]) -> bool:
+    """Whether Pods are missing that were to be made. While one ends, the next in its place need not be there yet."""
+    there = [one for one in pods if (one.get("status") or {}).get("phase") not in ("Failed", "Succeeded")]
+    return len(there) < _wanted(workload)
+
+
+def _workload(one: Object, *, short: bool) -> Fact:
+    spec = one.get("spec") or {}
     failure = condition(one, "ReplicaFailure")
     progress = condition(one, "Progressing")
     fact: Fact = {
         "about": "workload",
         "object": _name(kind_of(one).lower(), one),
-        "wanted": str(wanted),
+        "wanted": str(_wanted(one)),
         "paused": _flag(bool(spec.get("paused"))),
         "progress": str(progress.get("reason") or "") if progress.get("status") == "False" else "",
     }
-    if failure.get("status") == "True":
+    # It is taken back as soon as Pods can be made, but while a rollout is paused nobody does.
+    stale = bool(spec.get("paused")) and not short
+    if failure.get("status") == "True" and failure.get("reason") != "FailedDelete" and not stale:
         fact["failure"] = _short(str(failure.get("message") or failure.get("reason") or "FailedCreate"))
     return fact
 

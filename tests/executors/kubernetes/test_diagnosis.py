@@ -95,6 +95,58 @@ def test_what_lies_long_ago_explains_nothing() -> None:
     assert find(NOW, **given)["cause"] == "none"
 
 
+def refused(case: str, message: str) -> dict[str, Any]:
+    """A case with a Pod that could not be made a while ago."""
+    given: dict[str, Any] = copy.deepcopy(CASES[case]["given"])
+    workload, made_by = given["workload"], given["revisions"][0]["metadata"]
+    kind, name = workload["kind"], workload["metadata"]["name"]
+    about = {"kind": "ReplicaSet", "name": made_by["name"]} if kind == "Deployment" else {"kind": kind, "name": name}
+    event = {"metadata": {"name": "e"}, "involvedObject": about, "type": "Warning", "lastTimestamp": NOW}
+    given["events"] = [{**event, "reason": "FailedCreate", "message": f"Error creating: pods is forbidden: {message}"}]
+    return given
+
+
+REFUSED = {
+    "exceeded quota: q": "quota",
+    'error looking up service account shop/a: serviceaccount "a" not found': "account_missing",
+    "no policy allows it": "admission_denied",
+}
+
+
+@pytest.mark.parametrize("message", REFUSED)
+@pytest.mark.parametrize("case", ["good", "sts", "ds"])
+def test_a_refusal_explains_only_what_is_still_missing(case: str, message: str) -> None:
+    given = refused(case, message)
+    assert find(NOW, **given)["cause"] == "none", "all its Pods are there"
+    given["pods"][0]["metadata"]["deletionTimestamp"] = NOW
+    assert find(NOW, **given)["cause"] == "none", "nobody makes the next one yet"
+    given["pods"][0]["status"]["phase"] = "Failed"
+    assert find(NOW, **given)["cause"] == REFUSED[message]
+    del given["pods"][0]
+    assert find(NOW, **given)["cause"] == REFUSED[message]
+
+
+def test_a_refusal_of_the_past_does_not_explain_what_was_killed_since() -> None:
+    found = find(NOW, **refused("oom", "no policy allows it"))
+    assert found["cause"] == "out_of_memory"
+    assert "admission_denied" not in found["others"]
+
+
+def test_what_the_controller_says_counts_though_no_pod_is_missing() -> None:
+    """A rollout that may not make one Pod more stands still, while the old ones serve. A paused one takes nothing back."""
+    given = refused("good", "exceeded quota: q")
+    said = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "exceeded quota: q"}
+    given["workload"]["status"]["conditions"].append(said)
+    assert find(NOW, **given)["cause"] == "quota"
+    given["workload"]["spec"]["paused"] = True
+    assert find(NOW, **given)["cause"] == "rollout_paused"
+    del given["pods"][0]
+    assert find(NOW, **given)["cause"] == "quota"
+    said["reason"] = "FailedDelete"
+    given = {**given, "events": []}
+    assert find(NOW, **given)["cause"] == "rollout_paused"
+
+
 def test_a_pod_that_does_not_end_is_stuck_only_after_its_grace() -> None:
     given = copy.deepcopy(CASES["good"]["given"])
     given["pods"][0]["metadata"]["deletionTimestamp"] = NOW
