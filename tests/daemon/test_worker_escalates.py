@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
-from tests.daemon.working import working
+from tests.daemon.working import LIMIT, working
 from tests.engine.rehearsal import write_world
 from uici.catalog import UniversalConfigLoader
 from uici.daemon.storm import storm
-from uici.model import IncidentState
+from uici.journal import Entry
+from uici.model import IncidentState, JournalError
 
 WATCHING, RESOLVED, ESCALATED = IncidentState.WATCHING, IncidentState.RESOLVED, IncidentState.ESCALATED
 FAILED = {"state": "failed"}
@@ -38,6 +40,45 @@ async def test_a_step_that_did_not_help_is_followed_by_the_next_and_at_last_by_a
         assert incident.reason == "verification"
         assert incident.tried[-1].verification == "not_recovered"
         assert len(await work.told()) == 1
+
+
+@pytest.mark.parametrize("restarted", [False, True], ids=["", "and then UICI is restarted"])
+@pytest.mark.parametrize("undone", [True, False], ids=["undone", "not undone"])
+async def test_a_command_that_is_paused_halfway_is_told_to_a_person(
+    folder: Path, undone: bool, restarted: bool
+) -> None:
+    """It was begun, so it does not wait for the pause's end to begin anew."""
+    write_world(folder / "world.json", {"web": FAILED}, [] if undone else [{"call": "Service.set", "then": "rejected"}])
+    async with working(folder) as work:
+        append, over, dead = work.journal.append, asyncio.Event(), False
+
+        async def pausing(*entries: Entry) -> int:
+            nonlocal dead
+            if dead:
+                raise JournalError("the process is dead")
+            seq = await append(*entries)
+            if any(entry.kind == "outcome" for entry in entries) and not await work.journal.paused():
+                await work.infrastructure.pause(None, "human:bo")
+            if any(entry.kind == "result" and entry.data["changed"] for entry in entries):
+                dead = restarted
+                over.set()
+            return seq
+
+        work.journal.append = pausing  # type: ignore[method-assign]  # the real journal, and somebody who pauses
+        await work.post(work.alert("Release", service="web"))
+        await asyncio.wait_for(over.wait(), LIMIT)
+        if not restarted:
+            await work.one(ESCALATED)
+    async with working(folder) as work:
+        if restarted:
+            await work.infrastructure.resume(None, "human:bo")
+            work.worker.wake()
+        incident = await work.one(ESCALATED)
+        (done,) = [one for one in incident.tried if one.operation == "deploy_service"]
+        assert (done.status, done.reason, done.changed) == ("failed", "paused", True)
+        assert len(await work.told()) == 1
+        assert bool(await work.journal.closed_keys()) is not undone
+        assert work.effects.count("services.create") == 1
 
 
 async def test_trouble_that_is_not_seen_changes_nothing_and_escalates_if_it_still_fires(folder: Path) -> None:

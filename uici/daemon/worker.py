@@ -31,6 +31,7 @@ from uici.model import (
     Reason,
     Result,
     Runbook,
+    Status,
     UnreachableError,
     epoch,
 )
@@ -272,7 +273,7 @@ class Worker:
             if said.changing:
                 await saving
             result = await self._execute(id, said, runbook, environment)
-            if result.reason is Reason.PAUSED:
+            if _waits(result):
                 await self._open.save([incidents.waiting(self._current(id), result.message, self._clock())])
                 return None
             changed, said = said.changing, await planning.asend(result)
@@ -287,7 +288,7 @@ class Worker:
         result = await self._infrastructure.execute(
             proposal.request, origin, incident=id, only_if=proposal.only_if, id=request_id
         )
-        if result.reason is Reason.PAUSED:
+        if _waits(result):
             return result
         changed = proposal.changing and await self._changed(result)
         new = incidents.tried(self._current(id), result, proposal.step, changed)
@@ -337,7 +338,7 @@ class Worker:
         conclusion: Conclusion | None = None
         for result in results:
             _, separator, step = result.id.partition("-")
-            if not separator or result.reason is Reason.PAUSED:
+            if not separator or _waits(result):
                 continue  # an undo, which its parent's Result tells of; or one that waits
             if not step.isdecimal():
                 self._open.keep(incidents.tried(self._current(incident.id), result, None, False))
@@ -372,3 +373,8 @@ class Worker:
             reason=incident.reason,
             message=incident.message,
         )
+
+
+def _waits(result: Result) -> bool:
+    """Whether it was refused as its environment is paused. A command that a pause stopped halfway has failed, like any."""
+    return result.status is Status.REFUSED and result.reason is Reason.PAUSED
