@@ -14,7 +14,7 @@ from tests.engine.test_execute import short
 from tests.engine.test_journal_fails import FullDisk
 from uici.engine.recover import recovered
 from uici.executor import Outcome
-from uici.model import Call, Evidence, JournalError, Status
+from uici.model import Call, Evidence, JournalError, Reason, Status
 
 
 async def test_a_close_stops_what_runs_and_the_next_start_settles_it(
@@ -264,3 +264,60 @@ async def test_what_is_left_of_a_call_that_did_not_happen_is_taken_back_after_a_
         assert rehearsal.effects == ["Service.set web"], "the way back alone"
         assert result.undo is not None
         assert result.undo["status"] == "done", result.undo
+
+
+@pytest.mark.parametrize("left", [{"operation": "restart_service", "service": "web"}, {"operation": "restart_all"}])
+async def test_nobody_else_acts_on_what_is_in_doubt_while_its_engine_comes_up(left: Any, folder: Path) -> None:
+    """Whoever asks again sooner than the one who waits for the engine finds it up first."""
+    async with rehearsing(folder) as rehearsal:
+        disk = FullDisk(rehearsal, "outcome")
+        with pytest.raises(JournalError):
+            await rehearsal.run(**left)
+        await rehearsal.infrastructure.close(0)
+        disk.make_room()
+    async with rehearsing(folder) as rehearsal:
+        rehearsal.change_world(down=True)
+        (request,) = await rehearsal.infrastructure.start()
+        began, sleep = rehearsal.time.now, rehearsal.time.sleep
+        others: list[asyncio.Task[Any]] = []
+
+        async def booting(seconds: float) -> None:
+            await sleep(seconds)
+            if rehearsal.time.now > began + 5 and not others:
+                rehearsal.change_world(down=False)
+                others.append(asyncio.create_task(rehearsal.run("restart_once", service="web", by="runbook:x")))
+                await asyncio.wait(others, timeout=0.3)
+
+        rehearsal.infrastructure._core.sleep = booting
+        assert await rehearsal.infrastructure.wait(request) is not None
+        await asyncio.gather(*others)
+        order = [(entry.kind, entry.request == request) for entry in await rehearsal.entries("result", "intent")]
+        assert all(mine for _, mine in order[: order.index(("result", True))]), order
+        assert [kind for kind, mine in order if not mine][-1] == "result"
+
+
+async def test_nobody_else_acts_on_what_is_in_doubt_while_the_journal_takes_no_result_of_it(folder: Path) -> None:
+    async with rehearsing(folder) as rehearsal:
+        disk = FullDisk(rehearsal, "outcome")
+        with pytest.raises(JournalError):
+            await rehearsal.run("restart_service", service="web")
+        await rehearsal.infrastructure.close(0)
+        disk.make_room()
+    async with rehearsing(folder) as rehearsal:
+        append, full = rehearsal.journal.append, asyncio.Event()
+
+        async def refuse(*entries: Any) -> int:
+            if entries[0].kind == "result" and entries[0].request == request and not free:
+                full.set()
+                raise JournalError("the disk is full: make room")
+            return await append(*entries)
+
+        free = False
+        rehearsal.journal.append = refuse  # type: ignore[method-assign]
+        (request,) = await rehearsal.infrastructure.start()
+        await full.wait()
+        assert (await rehearsal.run("restart_service", service="web")).reason is Reason.BUSY
+        assert (await rehearsal.run("restart_service", service="db")).ok, "what it did not touch"
+        free = True
+        assert await rehearsal.infrastructure.wait(request) is not None
+        assert (await rehearsal.run("restart_service", service="web")).ok

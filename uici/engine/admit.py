@@ -138,7 +138,7 @@ async def authorise_now(
         if not execution.dry_run and (owed := core.owed_there(execution, place.engine, keys)) is not None:
             raise refused(
                 Reason.BUSY,
-                f"what {owed} did there is not written down yet, as the journal failed; it is settled first",
+                f"what {owed} did there is not settled yet, as UICI stopped or its journal failed meanwhile; ask again later",
             )
         # A brake that is not for each target counts what was tried on the others too.
         wide = any("target" not in brake.per for brake in execution.catalog.policies.brakes)

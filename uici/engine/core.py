@@ -28,8 +28,9 @@ Sleep = Callable[[float], Awaitable[None]]
 class Core:
     """``running``: every execution that has not ended, by its Request's id; ``idle`` is set while there is none.
 
-    ``calls``: changing calls that are under way. ``owed``: accepted Requests whose end could not be written down, with
-    their engine and the keys that they touched; ``take_up`` is told of each, to settle it once the journal works again.
+    ``calls``: changing calls that are under way. ``owed``: accepted Requests that are not settled yet, as an earlier
+    process left them or their end could not be written down, with their engine and the keys that they touched; ``take_up``
+    is told of the latter, to settle each once the journal works again.
     ``behind``: appends that nobody waited for yet. ``feeds``: logs that somebody holds, by their Request's id.
     """
 
@@ -72,10 +73,14 @@ class Core:
         """The journal failed; what was accepted is settled later, and nobody else may change its target until then."""
         if not execution.accepted or self.closing or execution.place is None:
             return
-        keys = frozenset(execution.taking) | ({execution.target.key} if execution.target else set())
-        self.owed[execution.id] = (execution.place.engine, keys if execution.target else frozenset())
+        self.keep_off(execution, execution.place.engine)
         if self.take_up is not None:
             self.take_up(execution.id)
+
+    def keep_off(self, execution: Execution, engine: str) -> None:
+        """Nobody else changes what it touched there, until it is settled."""
+        keys = frozenset(execution.taking) | ({execution.target.key} if execution.target else set())
+        self.owed[execution.id] = (engine, keys if execution.target else frozenset())
 
     def owed_there(self, execution: Execution, engine: str, keys: frozenset[str]) -> str | None:
         """The Request of another command that must be settled before anything is changed there."""

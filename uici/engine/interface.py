@@ -97,6 +97,8 @@ class UniversalInfrastructureInterface:
         for unsettled in left:
             execution = recovered(self._core, unsettled)
             self._core.begin(execution)
+            if execution.intents:
+                self._core.keep_off(execution, unsettled.engine)
             self._recovering[execution.id] = self._spawn(self._settle(execution.id, execution))
         return list(self._recovering)
 

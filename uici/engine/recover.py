@@ -127,6 +127,12 @@ async def _finish(core: Core, execution: Execution, held: AsyncExitStack) -> Res
         return execution.result(
             Status.FAILED, Reason.CANCELLED, "UICI stopped before anything was changed; nothing was done"
         )
+    # Locked before its engine answers: whoever finds it up again sooner must not act on what is in doubt.
+    engine, keys = core.owed[execution.id]
+    try:
+        execution.hold = await held.enter_async_context(core.locks.hold(engine, keys or None, LOCK_LIMIT))
+    except TimeoutError as error:
+        raise in_doubt(f"another command has worked there for {LOCK_LIMIT:.0f} s since the restart") from error
     if any(part not in ("steps", "confirm") for part, _, _ in execution.recorded):
         raise in_doubt("UICI stopped while it was undoing this; a person has to look how far that came")
     undone = None if execution.undoing else await core.journal.result(undo_id(execution.id))
@@ -141,11 +147,8 @@ async def _finish(core: Core, execution: Execution, held: AsyncExitStack) -> Res
     if _needs_secrets(command.operation.parameters):
         raise in_doubt("its parameters hold secrets that are never stored, so it cannot be continued")
     place = execution.place = await _opened(core, execution, command)
-    keys = frozenset({execution.target.key}) if execution.target else None
-    try:
-        execution.hold = await held.enter_async_context(core.locks.hold(place.engine, keys, LOCK_LIMIT))
-    except TimeoutError as error:
-        raise in_doubt(f"another command has worked there for {LOCK_LIMIT:.0f} s since the restart") from error
+    if place.engine != engine:
+        raise in_doubt(f"the engine behind {place.name} is another now ({place.engine}, it was {engine})")
     execution.note("settled", command.operation.name, "continued", {"intents": execution.intents})
     return await run_accepted(core, execution, command, place)
 
