@@ -10,8 +10,9 @@ from uici_rehearsal import RehearsalExecutor
 
 from tests.engine.rehearsal import Rehearsal, rehearsing, write_world
 from tests.engine.test_execute import short
+from tests.engine.test_journal_fails import FullDisk
 from uici.executor import Outcome, Unknown
-from uici.model import Call
+from uici.model import Call, JournalError, Result
 
 
 def after(rehearsal: Rehearsal, seconds: float, what: Any) -> None:
@@ -108,6 +109,59 @@ async def test_what_came_to_no_end_is_not_put_back_over_somebody_elses_change(
         assert not result.ok
         assert (result.undo or {}).get("reason") == reason, result.message
         assert rehearsal.world["services"]["web"]["image"] == "3"
+
+
+#: what is asked, of which replica nobody tells whether it was restarted, whether it was; how it ends, what was restarted,
+#: whether it was taken back
+ONE_OF_SEVERAL: dict[str, tuple[str, str, str, str, list[str], bool]] = {
+    "the first, by which the whole is told": ("restart_team", "web", "unknown_after", "in_doubt", ["web"], False),
+    "it did not happen, the whole did not": ("restart_team", "web", "unknown_before", "in_doubt", [], False),
+    "it did not happen, the whole seems to": ("restart_team", "web-2", "unknown_before", "in_doubt", ["web"], False),
+    "a second one is refused": (
+        "restart_team_kindly",
+        "web",
+        "unknown_before",
+        "done",
+        ["web", "web-2", "web-3"],
+        False,
+    ),
+    "with a way back, the whole did not": ("replace_team", "web", "unknown_before", "failed", [], True),
+    "with a way back, the whole seems to": (
+        "replace_team",
+        "web-2",
+        "unknown_after",
+        "in_doubt",
+        ["web", "web-2"],
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ONE_OF_SEVERAL)
+@pytest.mark.parametrize("restart", [False, True])
+async def test_what_shows_that_the_whole_took_effect_does_not_show_it_of_one_of_several(
+    restart: bool, name: str, folder: Path
+) -> None:
+    operation, on, then, status, restarted, undone = ONE_OF_SEVERAL[name]
+    team = {one: {"of": "web"} for one in ("web", "web-2", "web-3")}
+    write_world(folder / "world.json", team, script=[{"call": "Service.restart", "on": on, "then": then}])
+    async with rehearsing(folder) as rehearsal:
+        if not restart:
+            result: Result | None = await rehearsal.run(operation, service="web")
+        else:
+            disk = FullDisk(rehearsal, "settled")
+            with pytest.raises(JournalError):
+                await rehearsal.run(operation, service="web")
+            await rehearsal.infrastructure.close(0)
+            disk.make_room()
+    async with rehearsing(folder) as rehearsal:
+        if restart:
+            (request,) = await rehearsal.infrastructure.start()
+            result = await rehearsal.infrastructure.wait(request)
+        assert result is not None
+        assert result.status == status, result.message
+        effects = [f"Service.restart {one}" for one in restarted]
+        assert rehearsal.effects == effects + ([f"Service.set {one}" for one in team] if undone else [])
 
 
 @pytest.mark.parametrize(

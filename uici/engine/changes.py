@@ -14,7 +14,7 @@ from typing import Any
 
 from uici.catalog.expressions import condition
 from uici.engine.admit import admit
-from uici.engine.asking import ask, look_again, observe_step
+from uici.engine.asking import look_again, observe_step
 from uici.engine.core import Core
 from uici.engine.environments import OpenEnvironment, bounded
 from uici.engine.execution import Execution, Recorded
@@ -22,7 +22,7 @@ from uici.engine.left import remember_half
 from uici.engine.redact import holds_hidden
 from uici.engine.roots import command_roots
 from uici.engine.running import new_answers, run_and_record
-from uici.engine.settle import Settled, settle
+from uici.engine.settle import Settled, evidence, one_of_several, settle
 from uici.engine.steps import Steps, accepted, retried
 from uici.engine.taken import count, took_nothing
 from uici.engine.uninterrupted import uninterrupted
@@ -328,28 +328,12 @@ async def _settle(
     cause = f"; what was said: {said}" if said else ""
     operation = execution.command.operation if execution.command else None
 
-    async def evidence() -> bool:
-        if part in ("revert", "cancel"):
-            raise in_doubt("what shows that a change took effect does not show that it was taken back")
-        if part == "confirm":
-            raise in_doubt("what shows that a change took effect does not show that it was cleared up after")
-        if operation is None or operation.took_effect is None or operation.before is None or not execution.has_before:
-            raise in_doubt("there is no evidence to settle it by (`before` and `took_effect`)")
-        asked, template = operation.before.operation, operation.before.parameters
-        try:
-            answer = await ask(core, execution, asked, template, steps.roots)
-        except EndedError as ended:
-            # Cut off between two renames, nothing bears the name. What bore it is still known, and `revert` is given back.
-            reverts = execution.command is not None and execution.command.translation.revert
-            if ended.reason is not Reason.UNKNOWN_TARGET or not reverts or execution.target is None:
-                raise
-            answer = await ask(core, execution, asked, template, steps.roots, known_target=execution.target)
-        roots = {**steps.roots, "before": execution.before, "answer": answer}
-        return condition(operation.took_effect, roots)
-
+    several = one_of_several(execution, part, index, step)
     verdict, why = Settled.NOT_HAPPENED, "as was settled before a restart"
     if not doubt.not_happened:
-        verdict, why = await settle(core, steps.place, doubt, evidence)
+        verdict, why = await settle(
+            core, steps.place, doubt, lambda: evidence(core, execution, steps, part, several=several)
+        )
         await core.write(execution, "settled", {"intent": doubt.intent, "verdict": verdict.value, "message": why})
     execution.note("settled", doubt.call.path, verdict.value, {"message": why})
     if operation is not None:
@@ -360,7 +344,11 @@ async def _settle(
     if verdict is Settled.NOT_HAPPENED:
         took_nothing(execution)
         # Of the very last call, what shows that the whole is not there shows it of that call: there is nothing to revert.
-        execution.begun = execution.begun or not _last(execution, steps, part, index, number)
+        execution.begun = execution.begun or several or not _last(execution, steps, part, index, number)
+        if several:
+            raise failed(
+                Reason.EXECUTOR, f"{doubt.call.path}: nobody can tell whether it happened, and the whole did not{cause}"
+            )
         if operation is None or not operation.idempotent or doubt.redacted:
             raise failed(
                 Reason.EXECUTOR,

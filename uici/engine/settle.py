@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
 
+from uici.catalog.expressions import condition
+from uici.engine.asking import ask
 from uici.engine.core import Core
 from uici.engine.environments import OpenEnvironment, bounded
-from uici.engine.execution import Recorded
-from uici.engine.verdict import EndedError
-from uici.model import ExpressionError, Status, UnreachableError
+from uici.engine.execution import Execution, Recorded
+from uici.engine.steps import Steps
+from uici.engine.verdict import EndedError, in_doubt
+from uici.model import ExpressionError, Reason, Status, Step, UnreachableError
 
 #: Seconds after the call's deadline for which an engine that does not answer is asked again.
 PATIENCE = 10.0
@@ -54,3 +57,39 @@ async def settle(
         if core.clock() >= give_up:
             return Settled.UNKNOWN, f"no evidence: {why}"
         await core.sleep(EVERY)
+
+
+def one_of_several(execution: Execution, part: str, index: int, step: Step) -> bool:
+    """Whether the call is one of several of an ``each``, of which the whole tells nothing, and which the engine would not
+    refuse a second time (``accept``)."""
+    return len(execution.items.get((part, index), ())) > 1 and not step.accept
+
+
+async def evidence(core: Core, execution: Execution, steps: Steps, part: str, *, several: bool) -> bool:
+    """Whether the effect of the whole is there, as ``took_effect`` says of ``before`` asked again. Raises what asking does.
+
+    ``several``: of one of several a "yes" tells nothing, and a "no" only that there is something for a ``revert`` to do.
+    """
+    operation = execution.command.operation if execution.command else None
+    reverts = execution.command is not None and bool(execution.command.translation.revert)
+    if part in ("revert", "cancel"):
+        raise in_doubt("what shows that a change took effect does not show that it was taken back")
+    if part == "confirm":
+        raise in_doubt("what shows that a change took effect does not show that it was cleared up after")
+    if operation is None or operation.took_effect is None or operation.before is None or not execution.has_before:
+        raise in_doubt("there is no evidence to settle it by (`before` and `took_effect`)")
+    if several and not reverts:
+        raise in_doubt("what shows that the whole took effect does not show it of one of several")
+    asked, template = operation.before.operation, operation.before.parameters
+    try:
+        answer = await ask(core, execution, asked, template, steps.roots)
+    except EndedError as ended:
+        # Cut off between two renames, nothing bears the name. What bore it is still known, and `revert` is given back.
+        if ended.reason is not Reason.UNKNOWN_TARGET or not reverts or execution.target is None:
+            raise
+        answer = await ask(core, execution, asked, template, steps.roots, known_target=execution.target)
+    roots = {**steps.roots, "before": execution.before, "answer": answer}
+    took_effect = condition(operation.took_effect, roots)
+    if took_effect and several:
+        raise in_doubt("the whole seems to have taken effect, which does not show it of one of several")
+    return took_effect
