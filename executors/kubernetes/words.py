@@ -14,7 +14,7 @@ from typing import Any
 
 from uici.executor import probe
 from uici.model import UnreachableError
-from uici_executors.kubernetes import diagnosis, jobs, pods, reports, revisions, rollouts
+from uici_executors.kubernetes import diagnosis, jobs, ordered, pods, reports, revisions, rollouts
 from uici_executors.kubernetes.causes import MEANINGS
 
 Schema = Mapping[str, Any]
@@ -51,6 +51,7 @@ WORDS: Mapping[str, Callable[..., Any]] = {
     "status.workloads": rollouts.look,
     "status.pods": pods.look,
     "status.revisions": revisions.look,
+    "status.in_the_way": ordered.look,
     "status.quotas": reports.quotas,
     "status.events": reports.events,
     "status.usage": reports.usage,
@@ -164,6 +165,7 @@ ANSWERS: Mapping[str, Schema] = {
         current_name=_TEXT,
         revisions=_list(_REVISION),
     ),
+    "status.in_the_way": _list(_record(**_of("string", "pod", "uid", "version"))),
     "status.quotas": _list(
         _record(
             quota=_TEXT,
@@ -200,6 +202,7 @@ ARGUMENTS: Mapping[str, Mapping[str, tuple[bool, str]]] = {
         "now": (True, "string"),
         "series": (False, "array"),
     },
+    "status.in_the_way": {"workload": (True, "object"), "pods": (True, "array")},
     "status.quotas": {"quotas": (True, "array")},
     "status.jobs": {"jobs": (True, "array"), "pods": (True, "array")},
     "status.events": {"events": (True, "array")},

@@ -53,6 +53,20 @@ async def test_more_memory_that_does_not_help_is_taken_back(place: Place) -> Non
     assert place.container("web")["resources"]["limits"] == {"memory": "16Mi"}
 
 
+async def test_more_memory_reaches_a_pod_that_an_ordered_rollout_waits_for(place: Place) -> None:
+    """It is never ready, so that its controller would not replace it."""
+    place.workload(
+        "db",
+        TAKES_38,
+        kind="StatefulSet",
+        resources={"limits": {"memory": "32Mi"}},
+        readinessProbe={"exec": {"command": ["test", "-p", "/tmp/p"]}, "initialDelaySeconds": 3, "periodSeconds": 1},
+    )
+    place.waits("db", "CrashLoopBackOff")
+    assert (await place.done("increase_memory_limit", service="db"))["memory_bytes"] == 48 * MIB
+    assert place.get("statefulset", "db")["status"]["readyReplicas"] == 1
+
+
 async def test_an_undo_does_not_undo_somebody_elses_change(place: Place) -> None:
     place.workload("web", ["tail", "/dev/zero"], resources={"limits": {"memory": "16Mi"}})
     place.waits("web", "CrashLoopBackOff")
