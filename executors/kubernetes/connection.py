@@ -86,7 +86,7 @@ class Server:
 
     async def _make(self) -> Any:
         configuration = await self.access.configuration()
-        configuration.retries = False
+        configuration.retries = None  # False counts as none of 0 tries, and so as tries without an end after each 5xx
         configuration.connection_pool_maxsize = int(self._settings.get("connections", 64))
         configuration.trace_configs = [_straight()]
         # Read once here: for each request aiohttp would look for it, and for a ~/.netrc, in two other threads.

@@ -1,4 +1,4 @@
-"""A server that hangs up after it has read a change: that is sent once, and what became of it is not known."""
+"""A server that hangs up after it has read a change, or fails then: that is sent once, and what became of it is not known."""
 
 from __future__ import annotations
 
@@ -24,10 +24,12 @@ SPEC = {
 
 
 class HangingUp:
-    """Answers as many requests as ``answers`` says, on kept connections, and then hangs up on each that it has read."""
+    """Answers as many requests as ``answers`` says, on kept connections, and then hangs up on each that it has read.
+    ``status``: of its answers."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.status = "200 OK"
         self.connections = self.answers = self.port = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -42,7 +44,9 @@ class HangingUp:
                 if len(self.asked) > self.answers:
                     return
                 body = json.dumps({"kind": "Status", "apiVersion": "v1", "status": "Success"}).encode()
-                said = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+                said = (
+                    f"HTTP/1.1 {self.status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+                )
                 writer.write(said.encode() + body)
                 await writer.drain()
         except asyncio.IncompleteReadError:
@@ -98,6 +102,17 @@ async def test_a_change_is_sent_once(api: HangingUp, server: Server, method: str
     assert "may have been done" in outcome.message
     assert api.asked == ["DELETE"] * answers + [method]
     assert api.connections == 1
+
+
+@pytest.mark.parametrize("status", ["500 Internal Server Error", "503 Service Unavailable", "504 Gateway Timeout"])
+@pytest.mark.parametrize(("method", "change"), CHANGES, ids=[one.path for _, one in CHANGES])
+async def test_a_change_that_fails_at_the_server_is_sent_once(
+    api: HangingUp, server: Server, method: str, change: Call, status: str
+) -> None:
+    api.answers, api.status = 100, status
+    outcome = await calls.run(server, change)
+    assert isinstance(outcome, Unknown), outcome
+    assert api.asked == [method]
 
 
 async def test_where_nobody_listens_nothing_was_sent(api: HangingUp, server: Server) -> None:
