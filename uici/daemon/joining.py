@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from uici.daemon import incidents
@@ -31,10 +31,13 @@ from uici.model import (
 if TYPE_CHECKING:
     from uici.engine import UniversalInfrastructureInterface
 
-#: Alerts taken at a time, and how many of them are located at once.
+#: Alerts taken at a time, and how many of them are located at once: when so many in a row got no answer from their
+#: engine, it is not asked for the others.
 BATCH, AT_ONCE = 500, 16
 #: Seconds after an alert was accepted for which its engine may fail to answer before a person is told.
 PATIENCE = 30.0
+#: Seconds that an engine has to answer for an alert, however long that has waited already.
+FAIR = 10.0
 #: So many alerts at once that say nothing new are a flood of repeats: after them this waits so many seconds, so that
 #: taking alerts in keeps the processor, and the next batch is larger.
 BUSY, PAUSE = 12, 0.02
@@ -63,31 +66,31 @@ class Joining:
         self._confirm, self._begin_some, self._done = confirm, begin, done
         self._log = logger()
         self._tasks: dict[str | None, asyncio.Task[None]] = {}
-        self._taken: set[int] = set()
         self._not_before: dict[str | None, float] = {}
 
     async def take(self) -> None:
         """Starts a task for every environment that has alerts waiting and none running. Raises JournalError."""
         await self._repeats.begin(self._infrastructure.journal)
-        waiting = await self._infrastructure.journal.waiting_alerts(BATCH + len(self._taken))
-        groups: dict[str | None, list[WaitingAlert]] = defaultdict(list)
-        for one in waiting:
-            if one.seq in self._taken or one.environment in self._tasks:
-                continue
-            if self._not_before.get(one.environment, 0.0) <= self._clock():
+        now = self._clock()
+        # What is left out waits behind nobody else's alerts, however many of them wait.
+        left_out = {*self._tasks, *(name for name, until in self._not_before.items() if until > now)}
+        while True:
+            waiting = await self._infrastructure.journal.waiting_alerts(BATCH, without=left_out)
+            groups: dict[str | None, list[WaitingAlert]] = defaultdict(list)
+            for one in waiting:
                 groups[one.environment].append(one)
-        for environment, group in groups.items():
-            seqs = [one.seq for one in group]
-            self._taken.update(seqs)
-            task = asyncio.create_task(self._join(environment, group), name=f"join-{environment}")
-            self._tasks[environment] = task
-            task.add_done_callback(lambda task, name=environment, seqs=seqs: self._ended(task, name, seqs))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+            for environment, group in groups.items():
+                task = asyncio.create_task(self._join(environment, group), name=f"join-{environment}")
+                self._tasks[environment] = task
+                task.add_done_callback(lambda task, name=environment: self._ended(task, name))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+            if len(waiting) < BATCH:
+                return
+            left_out |= groups.keys()
 
     def tasks(self) -> list[asyncio.Task[None]]:
         return list(self._tasks.values())
 
-    def _ended(self, task: asyncio.Task[None], environment: str | None, seqs: Iterable[int]) -> None:
-        self._taken.difference_update(seqs)
+    def _ended(self, task: asyncio.Task[None], environment: str | None) -> None:
         del self._tasks[environment]
         self._done(task)
 
@@ -169,29 +172,37 @@ class Joining:
             if one.alert.firing and self._open.of_fingerprint(one.alert.fingerprint) is None
         }
         gate = asyncio.Semaphore(AT_ONCE)
+        missed: list[str] = []
 
         async def place(one: WaitingAlert) -> Placed | None:
             async with gate:
-                return await self._place_one(one)
+                return await self._place_one(one, missed)
 
         places = await asyncio.gather(*(place(one) for one in unknown.values()))
         return {name: found for name, found in zip(unknown, places, strict=True) if found is not None}
 
-    async def _place_one(self, one: WaitingAlert) -> Placed | None:
-        """None: its engine does not answer, and there is time to ask again."""
-        alert = one.alert
+    async def _place_one(self, one: WaitingAlert, missed: list[str]) -> Placed | None:
+        """None: its engine does not answer, and there is time to ask again. ``missed``: why the last looks of this batch
+        got no answer; it is added to."""
+        alert, place = one.alert, None
+        limit = min(PATIENCE, max(FAIR, one.at + PATIENCE - self._clock()))
         try:
-            place = await place_of(self._infrastructure, alert)
-        except (UnreachableError, ConfigurationError) as error:
-            if self._clock() - one.at < PATIENCE:
-                return None
-            place = Placed(environment=one.environment, reason=Reason.UNREACHABLE.value, message=str(error))
+            if len(missed) < AT_ONCE:
+                async with asyncio.timeout(limit):
+                    place = await place_of(self._infrastructure, alert)
+                missed.clear()
+        except (UnreachableError, ConfigurationError, TimeoutError) as error:
+            missed.append(str(error) or f"{one.environment}: no answer within {limit:.0f} s; is the engine running?")
         except JournalError:
             raise
         except Exception as error:  # noqa: BLE001 - a bug met by one alert must not hold up those behind it
             self._log.error("an alert could not be placed", fingerprint=alert.fingerprint, exc_info=error)
             message = f"UICI failed inside while it looked for its target: {type(error).__name__}: {error}"
             place = Placed(environment=one.environment, reason=Reason.INCONCLUSIVE.value, message=message)
+        if place is None:
+            if self._clock() - one.at < PATIENCE:
+                return None
+            place = Placed(environment=one.environment, reason=Reason.UNREACHABLE.value, message=missed[-1])
         key = incidents.key_of(alert, place.environment, place.target)
         last = await self._open.last_ended(key, alert.fingerprint)
         return Placed(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Protocol
 
 from uici.journal.entry import Entry
@@ -101,7 +101,10 @@ class Journal(Protocol):
         """The newest that has ended of that key or of that fingerprint."""
         ...
 
-    async def waiting_alerts(self, limit: int = 1000) -> list[WaitingAlert]: ...
+    async def waiting_alerts(self, limit: int = 1000, *, without: Collection[str | None] = ()) -> list[WaitingAlert]:
+        """Oldest first. ``without``: environments (None: those of no environment) whose alerts are left out."""
+        ...
+
     async def waiting_count(self) -> int:
         """Alerts that wait and incidents that are open: what saturation is measured by."""
         ...

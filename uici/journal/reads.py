@@ -93,11 +93,15 @@ def last_ended(connection: sqlite3.Connection, key: str | None, fingerprint: str
     return max((one for one in found if one is not None), key=lambda one: one.ended_at or "", default=None)
 
 
-def waiting_alerts(connection: sqlite3.Connection, limit: int) -> list[WaitingAlert]:
+def waiting_alerts(
+    connection: sqlite3.Connection, limit: int, without: Sequence[str | None] = ()
+) -> list[WaitingAlert]:
+    # No environment has an empty name: it stands for those of none here.
+    where = f"WHERE ifnull(json_extract(e.data, '$.environment'), '') NOT IN ({_marks(without)})" if without else ""
     found = []
     for seq, at, text in connection.execute(
-        "SELECT e.seq, e.at, e.data FROM waiting_alerts w JOIN entries e ON e.seq = w.seq ORDER BY w.seq LIMIT ?",
-        (limit,),
+        f"SELECT e.seq, e.at, e.data FROM waiting_alerts w CROSS JOIN entries e ON e.seq = w.seq {where} ORDER BY w.seq LIMIT ?",  # noqa: S608 - marks alone
+        (*(name or "" for name in without), limit),
     ):
         data = orjson.loads(text)
         found.append(

@@ -9,7 +9,7 @@ import asyncio
 import os
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -211,8 +211,8 @@ class SQLiteJournal:
     async def last_ended(self, *, key: str | None = None, fingerprint: str | None = None) -> Incident | None:
         return await self._read(reads.last_ended, key, fingerprint)
 
-    async def waiting_alerts(self, limit: int = 1000) -> list[WaitingAlert]:
-        return await self._read(reads.waiting_alerts, limit)
+    async def waiting_alerts(self, limit: int = 1000, *, without: Collection[str | None] = ()) -> list[WaitingAlert]:
+        return await self._read(reads.waiting_alerts, limit, tuple(without))
 
     async def waiting_count(self) -> int:
         return self._writer.waiting
