@@ -36,6 +36,28 @@ async def test_stop_start_scale_and_restart(place: Place, kind: str) -> None:
     assert not now & before
 
 
+async def test_the_last_lines_are_the_newest_however_long_they_are(place: Place) -> None:
+    script = "s=$(busybox printf '%900s' x); i=0; while [ $i -lt 1500 ]; do echo $s $i; i=$((i+1)); done; echo the end; exec sleep 1000000"
+    place.workload("web", ["sh", "-c", script.replace("$s $i", '"$s $i"')])
+    place.up("web")
+    (pod,) = place.cluster.get("pods", f"--namespace={place.namespace}")["items"]
+    for operation, about in (("service_logs", {"service": "web"}), ("pod_logs", {"pod": pod["metadata"]["name"]})):
+        lines = (await place.done(operation, lines=2000, **about))["lines"]
+        assert lines[-1] == "the end", (operation, lines[-1][-20:])
+
+
+async def test_a_pod_that_hangs_is_restarted_where_the_rollout_is_ordered(place: Place) -> None:
+    """The controller waits for it to be ready before it gives any Pod the new template."""
+    script = "trap 'exit 0' TERM; touch /tmp/ready; while :; do sleep 1 & wait; done"
+    probe = {"exec": {"command": ["cat", "/tmp/ready"]}, "periodSeconds": 1, "failureThreshold": 1}
+    place.workload("db", ["sh", "-c", script], kind="StatefulSet", replicas=2, readinessProbe=probe)
+    place.up("db", "statefulset")
+    place.cluster.kubectl("exec", "db-0", f"--namespace={place.namespace}", "--", "rm", "/tmp/ready")
+    place.cluster.until("statefulset/db", lambda one: one["status"].get("readyReplicas") == 1, place.namespace)
+    await place.done("restart_service", service="db")
+    assert place.get("statefulset", "db")["status"]["readyReplicas"] == 2
+
+
 async def test_a_daemonset_is_restarted_and_cannot_be_scaled(place: Place) -> None:
     place.workload("agent", kind="DaemonSet")
     place.up("agent", "daemonset")
