@@ -252,17 +252,18 @@ class _Following:
                     return
                 tries = 0
                 pause.reset()
-            except TimeoutError:
-                continue  # nothing was said for a while
-            except AnswerError as error:
-                if last and error.status in (400, 404):
+            except (AnswerError, UnreachableError, aiohttp.ClientError, OSError) as error:
+                status = error.status if isinstance(error, AnswerError) else 0
+                if last and status in (400, 404):
                     return  # it never ran, or it is gone
-                if error.status == 403:
+                if status == 403:
                     raise UnreachableError(f"the log of {one.source}: {error}; give this login pods/log") from error
-            except (UnreachableError, aiohttp.ClientError, OSError) as error:
-                tries += 1
-                if last and tries > LAST_TRIES:
-                    raise UnreachableError(f"the log of {one.source} could not be read to its end: {error}") from error
+                tries += last  # what is still followed may go on whenever its node does
+                if tries > LAST_TRIES:
+                    why = str(error) or "nothing came for a while"
+                    raise UnreachableError(f"the log of {one.source} could not be read to its end: {why}") from error
+                if isinstance(error, TimeoutError):
+                    continue  # nothing was said for a while
             await self._wait(one, pause)
 
     async def _wait(self, one: _Container, pause: Pause) -> None:
