@@ -77,7 +77,7 @@ def test_authorise(case: dict[str, Any]) -> None:
                 Attempt(
                     request=str(number),
                     key=one.get("key", "e|name/web"),
-                    environment="prod",
+                    environment=one.get("environment", "prod"),
                     operation=one.get("operation", "restart_service"),
                     risk="change",
                     origin=one.get("origin", "runbook:x"),

@@ -198,6 +198,13 @@ def _roots(question: Question, target: Resource | None) -> Mapping[str, Any]:
     return roots
 
 
+def _there(question: Question, attempt: Attempt) -> bool:
+    """Whether it was tried on the same engine, by whatever environment's name."""
+    engine = question.target.engine if question.target else (question.key or "").removesuffix("|")
+    same = engine != "" and attempt.key.startswith(f"{engine}|")
+    return same or attempt.environment == question.environment.name
+
+
 def _key(question: Question) -> str | None:
     return question.key or (question.target.key if question.target else None)
 
@@ -227,7 +234,7 @@ def _brakes(question: Question) -> Gate:
             if attempt.at > question.at - brake.within
             and Risk(attempt.risk) >= brake.min_risk
             and ("target" not in brake.per or (key is not None and attempt.key == key))
-            and ("environment" not in brake.per or attempt.environment == question.environment.name)
+            and ("environment" not in brake.per or _there(question, attempt))
             and ("operation" not in brake.per or attempt.operation == question.operation.name)
             # A person's change that worked is no sign of flapping; automation's, where no trouble had been seen, is.
             and (

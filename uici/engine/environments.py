@@ -71,6 +71,7 @@ class OpenEnvironments:
         self._secrets: set[str] = set()
         self._retired: list[Executor] = []
         self._not_opened: dict[str, float] = {}
+        self._needed: frozenset[str] = frozenset()
         self.redactor = Redactor()
 
     def __iter__(self) -> Iterator[OpenEnvironment]:
@@ -134,14 +135,15 @@ class OpenEnvironments:
 
         One that was never needed is opened for it. Of one that cannot be opened nobody can tell, so it counts.
         """
-        now = self._clock()
         asked = [one for one in patterns if one != "*"]
-        unsure = {
-            name
-            for name in self._catalog.environments
-            if name not in self._known_engines and any(fnmatch.fnmatchcase(name, one) for one in asked)
-        }
-        wanted = [name for name in unsure if self._not_opened.get(name, float("-inf")) + IDENTITY_AGE <= now]
+        named = [one for one in self._catalog.environments if any(fnmatch.fnmatchcase(one, two) for two in asked)]
+        unsure = await self._not_to_be_opened(named)
+        same = {name for name, known in self._known_engines.items() if known == place.engine}
+        return tuple(sorted({place.name, *same, *unsure}))
+
+    async def _not_to_be_opened(self, names: Iterable[str]) -> list[str]:
+        """Opens those that were never needed; gives those that cannot be opened, which is tried once in a while."""
+        now = self._clock()
 
         async def look(name: str) -> None:
             try:
@@ -149,19 +151,29 @@ class OpenEnvironments:
             except (UnreachableError, ConfigurationError):
                 self._not_opened[name] = now
 
+        unknown = [name for name in names if name not in self._known_engines]
+        wanted = [name for name in unknown if self._not_opened.get(name, float("-inf")) + IDENTITY_AGE <= now]
         await asyncio.gather(*(look(name) for name in wanted))
-        same = {name for name, known in self._known_engines.items() if known == place.engine}
-        return tuple(sorted({place.name, *same, *(unsure - self._known_engines.keys())}))
+        return [name for name in unknown if name not in self._known_engines]
 
     async def identity(self, place: OpenEnvironment, *, fresh: bool = False) -> Identity:
         """The union of what UICI is and needs on this engine, seen from every environment that addresses it.
 
-        At most ``IDENTITY_AGE`` old; ``fresh`` asks anew. An environment that cannot tell makes it unknown.
+        At most ``IDENTITY_AGE`` old; ``fresh`` asks anew. An environment that cannot tell makes it unknown, and so does one
+        in which UICI needs something, which may be another name of this engine and cannot be opened.
         """
-        mates = [one for one in self if one.engine == place.engine]
-        if place not in mates:
-            mates.append(place)
-        found = await asyncio.gather(*(self._identity(one, fresh=fresh) for one in mates))
+        asked: list[OpenEnvironment] = []
+        found: list[Identity] = []
+        # A journaled environment may stand beside the open one of its name.
+        itself = [] if place in list(self) else [place]
+        while mates := [one for one in (*self, *itself) if one.engine == place.engine and one not in asked]:
+            asked += mates
+            found += await asyncio.gather(*(self._identity(one, fresh=fresh) for one in mates))
+            if closed := await self._not_to_be_opened(self._like(place)):
+                return Identity(
+                    unknown=f"platform.yml's `depends_on` names something in {', '.join(closed)}, which cannot be opened: "
+                    "it may be another name of this engine"
+                )
         resources: dict[tuple[str, str, str], Resource] = {}
         for identity in found:
             resources.update({(one.engine, one.kind, one.id): one for one in identity.resources})
@@ -169,12 +181,18 @@ class OpenEnvironments:
         shows = "; ".join(dict.fromkeys(identity.shows for identity in found if identity.shows))
         return Identity(resources=tuple(resources.values()), shows=shows, unknown=unknown)
 
+    def _like(self, place: OpenEnvironment) -> list[str]:
+        """Environments in which UICI needs something and that may be other names of this engine."""
+        executor, known = place.environment.executor, self._catalog.environments
+        return [name for name in known if name in self._needed and known[name].executor == executor]
+
     async def _identity(self, place: OpenEnvironment, *, fresh: bool) -> Identity:
         if not fresh and place.identity is not None and 0 <= self._clock() - place.identity_at < IDENTITY_AGE:
             return place.identity
-        asked_at = self._clock()
+        asked_at, facts = self._clock(), self.facts()
+        self._needed = frozenset(str(one.get("environment")) for one in facts.names)
         try:
-            identity = await bounded(f"identity in {place.name}", place.executor.identity(self.facts()))
+            identity = await bounded(f"identity in {place.name}", place.executor.identity(facts))
         except UnreachableError as error:
             return Identity(unknown=str(error))
         place.identity, place.identity_at = identity, asked_at
