@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random as random_module
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,6 +30,8 @@ LONGEST = 300
 SILENCE = 100.0
 #: Seconds between two tries at a server that is away: at first, and at the most.
 FIRST, MOST = 0.1, 5.0
+#: Seconds that a watch lasts at the least where all is well.
+BRIEF = 1.0
 #: Changes that wait for whoever is woken; more say nothing new.
 WAITING = 256
 #: Resources of one watch; of more the first are watched.
@@ -64,9 +67,16 @@ class Pause:
 
 
 async def objects(
-    server: Server, path: str, query: Mapping[str, str], pause: Pause | None = None
+    server: Server,
+    path: str,
+    query: Mapping[str, str],
+    pause: Pause | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> AsyncGenerator[Event, None]:
-    """Without an end. Raises UnreachableError where the server refuses it for good (403, 404, a wrong selector)."""
+    """Without an end. ``clock``: in seconds.
+
+    Raises UnreachableError where the server refuses it for good (403, 404, a wrong selector).
+    """
     pause = pause or Pause()
     version = ""
     while True:
@@ -74,12 +84,16 @@ async def objects(
             if not version:
                 found, version = await _listed(server, path, query)
                 yield Event("LISTED", found)
+            began = clock()
             async for what, one in _watched(server, path, query, version):
                 pause.reset()
                 version = str(one.get("metadata", {}).get("resourceVersion") or version)
                 if what != "BOOKMARK":
                     yield Event(what, (one,))
-            pause.reset()
+            if clock() - began >= BRIEF:
+                pause.reset()
+            else:  # something in between answers for it, and would be asked again and again
+                await pause()
         except AnswerError as error:
             if error.status == 410:
                 version = ""
