@@ -30,9 +30,10 @@ REJECTIONS: Mapping[str, str] = {
     "CANT_REREAD": "executor",
 }
 
-#: `startProcess` did start it, and it ended at once; supervisord may be trying again. That is done, with the answer false:
-#: whether it helped is for `verify` to say.
-STARTED_AND_ENDED = frozenset({"SPAWN_ERROR", "ABNORMAL_TERMINATION"})
+#: `startProcess` did what it can, and the process could not be started or ended at once; supervisord may be trying again. That
+#: is done, with the answer false: whether it helped is for `verify` to say. ABNORMAL_TERMINATION is none of them: it is said of a
+#: process that ended meanwhile, and of one that is being stopped, where nothing was started.
+STARTED_AND_ENDED = frozenset({"SPAWN_ERROR"})
 
 
 def judged(call: Call, fault: xmlrpc.client.Fault) -> Outcome:
