@@ -9,26 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from uici_rehearsal import RehearsalExecutor, World
+from uici_rehearsal import RehearsalExecutor
 
 from tests.engine.rehearsal import rehearsing, write_world
 from tests.engine.test_execute import short
 from uici.engine import execution as bounds
+from uici.engine.environments import AWAY
 from uici.engine.reopening import keys_of
-from uici.executor import Done, Facts, Identity, Line, Outcome
-from uici.model import (
-    Call,
-    Environment,
-    Evidence,
-    Operation,
-    Origin,
-    Policies,
-    Reason,
-    Request,
-    Status,
-    UICIError,
-    UnreachableError,
-)
+from uici.executor import Done, Line, Outcome
+from uici.model import Call, Evidence, Operation, Origin, Policies, Reason, Request, Status, UICIError
 
 
 async def _raise(*_: Any) -> Any:
@@ -49,6 +38,7 @@ async def test_a_plugin_that_raises_what_it_must_not(
         monkeypatch.undo()
         monkeypatch.setenv("REHEARSAL_WORLD", str(folder / "world.json"))
         monkeypatch.setenv("REHEARSAL_PASSWORD", "s3cr3t-of-the-engine")
+        rehearsal.time.now += AWAY
         assert (await rehearsal.run("restart_service", service="web")).ok, "nothing is locked"
 
 
@@ -192,37 +182,6 @@ async def test_what_is_protected_in_one_environment_is_in_another_name_of_the_sa
         await rehearsal.infrastructure.replace(dataclasses.replace(rehearsal.infrastructure.catalog, policies=policies))
         assert (await rehearsal.run("restart_service", service="web")).reason is Reason.PROTECTED
         assert (await rehearsal.run("restart_service", service="db")).ok
-
-
-@pytest.mark.parametrize(
-    ("careful", "db", "web"), [("same", "self", None), ("another", None, None), ("away", "self", "self")]
-)
-async def test_what_uici_needs_is_its_own_by_another_name_of_the_same_engine(
-    careful: str, db: str | None, web: str | None, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each executor knows the names of its own environment alone, and nobody has opened the other one yet."""
-    write_world(folder / "another.json", engine="another")
-
-    async def opening(self: RehearsalExecutor, environment: Environment) -> None:
-        self.name = environment.name  # type: ignore[attr-defined]
-        self.world = World(environment.settings["world"])
-        if environment.name == "careful" and careful == "another":
-            self.world = World(str(folder / "another.json"))
-        elif environment.name == "careful" and careful == "away":
-            raise UnreachableError("nobody answers there")
-
-    async def identity(self: RehearsalExecutor, facts: Facts) -> Identity:
-        names = [str(one["name"]) for one in facts.names if one["environment"] == self.name]  # type: ignore[attr-defined]
-        return Identity(resources=tuple(self._resource(self.world.read(), one) for one in names), shows="platform.yml")
-
-    monkeypatch.setattr(RehearsalExecutor, "open", opening)
-    monkeypatch.setattr(RehearsalExecutor, "identity", identity)
-    async with rehearsing(folder) as rehearsal:
-        infrastructure = rehearsal.infrastructure
-        infrastructure._facts = infrastructure._given = Facts(names=({"name": "db", "environment": "careful"},))
-        assert (await rehearsal.run("restart_service", service="db")).reason == db
-        assert (await rehearsal.run("restart_service", service="web")).reason == web
-        assert {one.name for one in infrastructure._core.environments} <= {"stage", "careful"}, "no other is opened"
 
 
 async def test_a_dry_run_calls_nobody(folder: Path) -> None:

@@ -12,6 +12,7 @@ from uici_rehearsal import RehearsalExecutor
 from tests.engine.rehearsal import Rehearsal, rehearsing, write_world
 from tests.engine.test_execute import short
 from tests.engine.test_journal_fails import FullDisk
+from uici.engine.environments import AWAY
 from uici.engine.recover import recovered
 from uici.executor import Outcome
 from uici.model import Call, Evidence, JournalError, Reason, Status
@@ -285,6 +286,7 @@ async def test_nobody_else_acts_on_what_is_in_doubt_while_its_engine_comes_up(le
             await sleep(seconds)
             if rehearsal.time.now > began + 5 and not others:
                 rehearsal.change_world(down=False)
+                rehearsal.time.now += AWAY
                 others.append(asyncio.create_task(rehearsal.run("restart_once", service="web", by="runbook:x")))
                 await asyncio.wait(others, timeout=0.3)
 

@@ -22,6 +22,8 @@ from uici.model import Clock, ConfigurationError, Environment, Resource, UICIErr
 READ_LIMIT = 30.0
 #: Seconds that an identity may be old (SAFETY.md, "Self").
 IDENTITY_AGE = 30.0
+#: Seconds for which an environment that could not be opened is not tried again: each try may take its whole limit.
+AWAY = 5.0
 
 T = TypeVar("T")
 
@@ -71,6 +73,7 @@ class OpenEnvironments:
         self._secrets: set[str] = set()
         self._retired: list[Executor] = []
         self._not_opened: dict[str, float] = {}
+        self._away: dict[str, tuple[float, Environment, UnreachableError]] = {}
         self._needed: frozenset[str] = frozenset()
         self.redactor = Redactor()
 
@@ -92,6 +95,7 @@ class OpenEnvironments:
                 return (
                     place if place.environment is environment else dataclasses.replace(place, environment=environment)
                 )
+            self._raise_if_away(environment)
             executor: Executor = load(environment.executor)()
             settings = secrets(environment.settings)
             self._learn(environment.settings, settings)
@@ -101,7 +105,9 @@ class OpenEnvironments:
                     executor.open(dataclasses.replace(environment, settings=settings)),
                 )
                 engine = await bounded(f"environment {environment.name}", executor.engine_id())
-            except BaseException:
+            except BaseException as error:
+                if isinstance(error, UnreachableError):
+                    self._away[environment.name] = self._clock(), environment, error
                 await executor.close()
                 raise
             opened = OpenEnvironment(environment, executor, engine)
@@ -112,6 +118,14 @@ class OpenEnvironments:
             else:
                 self._retired.append(executor)  # closed with the engine: a command still ends by it
             return opened
+
+    def _raise_if_away(self, environment: Environment) -> None:
+        """Whoever waited for a try that failed, or comes right after it, has its answer: an engine that hangs takes its
+        limit once, and not once for each alert."""
+        if (away := self._away.get(environment.name)) is not None:
+            at, tried, error = away
+            if _same(tried, environment) and 0 <= self._clock() - at < AWAY:
+                raise error.with_traceback(None)
 
     def _learn(self, references: Any, filled: Any) -> None:
         """Remembers the values that references gave, so that they are hidden wherever an engine prints them."""
