@@ -5,6 +5,8 @@ A word of the executor's own for translations, ``status.workloads``. Pure: nothi
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -55,6 +57,7 @@ def _workload(one: Object, seen: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "held_back": _held_back(one, counts),
         "paused": bool(spec.get("paused")),
         "generation": int(metadata.get("generation", 1)),
+        "template": hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()[:16],
         "started_at": _started(one, counts),
         "starts_with": max(1, counts["replicas"] or (int(kept) if re.fullmatch(r"[1-9][0-9]{0,3}", kept) else 1)),
         "restarts": sum(pod["restarts"] for pod in seen),

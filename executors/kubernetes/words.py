@@ -108,6 +108,7 @@ _WORKLOAD = _record(
         "image",
         "suspect",
         "changed_by",
+        "template",
         "selector",
         "reason",
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -42,6 +43,64 @@ async def test_an_undo_that_is_said_to_be_done_is_done(place: Place) -> None:
     assert result.undo is not None
     assert result.undo["status"] == "done", result.undo
     assert place.get("deployment", "web")["spec"]["replicas"] == 2, (result.message, result.undo)
+
+
+async def test_more_replicas_than_may_be_asked_for_come_back(place: Place) -> None:
+    """The bounds of what may be asked for are none of what was there before."""
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "few"}, "spec": {"hard": {"pods": "1"}}}
+    place.cluster.apply(quota, namespace=place.namespace)
+    place.workload("web", replicas=150)
+    place.cluster.until("deployment/web", lambda one: one["status"].get("readyReplicas") == 1, place.namespace)
+    result = await place.do("scale_service", service="web", replicas=90)
+    assert result.status is Status.UNVERIFIED, result.message
+    assert result.undo is not None
+    assert result.undo["status"] == "done", result.undo
+    assert place.get("deployment", "web")["spec"]["replicas"] == 150
+
+
+async def test_what_is_stopped_is_not_scaled(place: Place) -> None:
+    """It could not be put back: to no replicas is for a person to say."""
+    place.workload("web", replicas=0)
+    result = await place.do("scale_service", service="web", replicas=2)
+    assert (result.status, result.reason) == (Status.REFUSED, Reason.NOT_OFFERED), result.message
+    assert "before.replicas > 0" in result.message, "it says why"
+    assert place.get("deployment", "web")["spec"]["replicas"] == 0
+
+
+async def test_an_autoscalers_step_is_nobodys_change_of_what_was_gone_back_to(place: Place) -> None:
+    place.workload("web", ["sh", "-c", "sleep 3; exit 1"])
+    place.cluster.until("pods", lambda one: one["status"].get("phase") == "Running", place.namespace)
+    place.workload("web")
+    place.up("web")
+    before = place.get("deployment", "web")["spec"]["template"]
+    asked = asyncio.ensure_future(place.do("rollback_to_revision", service="web", revision=1))
+
+    def gone_back(one: dict[str, Any]) -> bool:
+        return bool(one["spec"]["template"] != before)
+
+    await asyncio.to_thread(place.cluster.until, "deployment/web", gone_back, place.namespace)
+    await asyncio.sleep(1)  # so that how it was left has been looked at
+    await asyncio.to_thread(place.kubectl, "scale", "deployment/web", "--replicas=2")
+    result = await asked
+    assert result.status is Status.UNVERIFIED, result.message
+    assert result.undo is not None
+    assert result.undo["status"] == "done", result.undo
+    after = place.get("deployment", "web")["spec"]
+    assert (after["template"], after["replicas"]) == (before, 2)
+
+
+@pytest.mark.parametrize("operation", ["set_image", "deploy_service"])
+async def test_what_is_put_back_reaches_the_pods_of_an_ordered_rollout(place: Place, operation: str) -> None:
+    """The controller waits for the one whose image is missing, whatever its template says by then."""
+    place.workload("db", kind="StatefulSet", replicas=2)
+    place.up("db", "statefulset")
+    result = await place.do(operation, service="db", image=MISSING)
+    assert result.status is Status.UNVERIFIED, result.message
+    assert result.undo is not None
+    assert result.undo["status"] == "done", result.undo
+    place.up("db", "statefulset")
+    pods = place.cluster.get("pods", f"--namespace={place.namespace}")["items"]
+    assert [one["spec"]["containers"][0]["image"] for one in pods] == [BUSYBOX, BUSYBOX]
 
 
 async def test_a_stop_that_was_lost_is_not_proven_by_a_stuck_rollout(

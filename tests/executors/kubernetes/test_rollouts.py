@@ -118,6 +118,15 @@ def test_events_are_told_newest_first_whichever_way_their_time_is_written() -> N
     assert told[2]["message"] == "hello"
 
 
+def test_a_template_is_another_one_where_its_pods_would_be() -> None:
+    one, scaled, other = (workload(CASES[0]) for _ in range(3))
+    scaled["metadata"]["generation"], scaled["spec"]["replicas"] = 7, 9
+    other["spec"]["template"]["spec"]["containers"][0]["env"] = [{"name": "A", "value": "1"}]
+    first, same, another = (found["template"] for found in rollouts.look([one, scaled, other]))
+    assert first == same
+    assert first != another
+
+
 def test_what_the_busiest_pod_uses() -> None:
     status = rollouts.look([workload(CASES[0])], [owned("web-abc-1", **{"pod-template-hash": "abc"})])[0]
     rows = [

@@ -15,6 +15,8 @@ pytestmark = pytest.mark.engine("kubernetes")
 #: Each takes 38 MiB by its first process, which a kernel with cgroup v1 has to kill: one keeps them, one is done at once.
 KEEPS = ["sh", "-c", "busybox mkfifo /tmp/p; sleep 1000000 <>/tmp/p & exec dd if=/dev/zero bs=38M count=1 of=/tmp/p"]
 ENDS = ["dd", "if=/dev/zero", "bs=38M", "count=1", "of=/dev/null"]
+#: Where it has memory enough, the disk is full.
+FAILS = ["dd", "if=/dev/zero", "bs=38M", "count=1", "of=/dev/full"]
 #: Where the one that needs 38 MiB and has 32 stands in the Pod, and what it does.
 GREEDY: dict[str, tuple[str, list[str], dict[str, Any]]] = {
     "before the others": ("initContainers", ENDS, {}),
@@ -71,6 +73,30 @@ async def test_what_does_not_help_an_init_container_is_taken_back(place: Place) 
     assert result.undo is not None
     assert result.undo["status"] == "done", result.undo
     assert limits(place) == before
+
+
+async def test_what_fails_otherwise_with_more_is_taken_back_from_the_very_container(place: Place) -> None:
+    """Nothing is killed any more by then, so that what its Pods tell would lead to another container."""
+    place.workload(
+        "web",
+        spec={
+            "progressDeadlineSeconds": 5,
+            "strategy": {"type": "Recreate"},
+            "template": {
+                "metadata": {"labels": {"app": "web"}},
+                "spec": {
+                    "terminationGracePeriodSeconds": 1,
+                    "containers": [container("app", STAYS, "64Mi"), container("greedy", FAILS, "32Mi")],
+                },
+            },
+        },
+    )
+    place.cluster.until("pods", _was_killed, place.namespace)
+    result = await place.do("increase_memory_limit", service="web")
+    assert result.status is Status.UNVERIFIED, result.message
+    assert result.undo is not None
+    assert result.undo["status"] == "done", result.undo
+    assert limits(place) == {"app": "64Mi", "greedy": "32Mi"}
 
 
 async def test_where_it_cannot_be_given_more_nothing_else_is(place: Place) -> None:
