@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from tests.daemon.working import LIMIT, Sleeper
 from tests.engine.rehearsal import Time
 from tests.journal import samples
 from uici.daemon.outbox import Outbox
-from uici.journal import Entry, Journal, open_journal
+from uici.journal import Entry, Escalation, Journal, open_journal
+from uici.model import JournalError
 
 # apprise still asks imghdr on Pythons that have it.
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
@@ -149,4 +151,48 @@ async def test_an_address_that_is_none_says_so_and_stops_nothing(tmp_path: Path)
         outbox.wake()
         (delivery,) = await deliveries(journal, 1)
         assert not delivery.data["ok"]
+        assert len(one.told) == 1
+
+
+async def test_what_is_new_does_not_wait_for_all_that_an_address_did_not_take(tmp_path: Path) -> None:
+    told: list[tuple[str, int]] = []
+    begun, go = threading.Event(), threading.Event()
+
+    def slow(_: Any, row: Escalation) -> list[str]:
+        told.append((row.id, row.attempt))
+        if row.attempt:
+            begun.set()
+            go.wait(LIMIT)
+        return ["json://nowhere"]
+
+    async with sending(tmp_path, "json://nowhere", send=slow) as (outbox, journal, sleeper, _):
+        await journal.append(*(samples.escalation(f"old{number}") for number in range(5)))
+        outbox.wake()
+        await deliveries(journal, 5)
+        told.clear()
+        sleeper.advance(7)
+        outbox.wake()
+        await asyncio.to_thread(begun.wait, LIMIT)
+        await journal.append(samples.escalation("new"))
+        outbox.wake()
+        go.set()
+        await deliveries(journal, 11)
+        assert told[1] == ("new", 0), told
+
+
+async def test_what_was_told_and_could_not_be_written_is_not_told_again(tmp_path: Path) -> None:
+    async with receiver() as one, sending(tmp_path, one.url) as (outbox, journal, sleeper, _):
+        append, failed = journal.append, asyncio.Event()
+
+        async def full(*entries: Entry) -> int:
+            failed.set()
+            raise JournalError("disk full")
+
+        await append(samples.escalation("e1"))
+        journal.append = full  # type: ignore[method-assign]  # the real journal, on a disk that is full
+        outbox.wake()
+        await asyncio.wait_for(failed.wait(), LIMIT)
+        journal.append = append  # type: ignore[method-assign]
+        sleeper.advance(6)
+        await deliveries(journal, 1)
         assert len(one.told) == 1

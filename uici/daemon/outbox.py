@@ -89,7 +89,9 @@ class Outbox:
     async def _deliver(self, pool: ThreadPoolExecutor, send: Send) -> None:
         if not self.escalate_to:
             return  # the rows stay; /readyz says so
-        for row in await self._journal.outbox(self._clock()):
+        for number, row in enumerate(await self._journal.outbox(self._clock())):
+            if number and row.attempt and self._woken.is_set():
+                return  # what is new may wait, and goes before what an address did not take
             loop = asyncio.get_running_loop()
             addresses = self._missed.get(row.id, self.escalate_to)
             try:
@@ -100,9 +102,9 @@ class Outbox:
             # Who took it is not told again while this process lives.
             self._missed[row.id] = tuple(missed)
             delivery = self._delivery(row, why)
+            await self._journal.append(delivery)
             if delivery.data["next_at"] is None:
                 del self._missed[row.id]
-            await self._journal.append(delivery)
 
     def _delivery(self, row: Escalation, missed: str) -> Entry:
         attempt = row.attempt + 1

@@ -184,7 +184,7 @@ def outbox(connection: sqlite3.Connection, now: float, limit: int) -> list[Escal
     found = []
     for attempt, next_at, text in connection.execute(
         "SELECT o.attempt, o.next_at, e.data FROM outbox o JOIN entries e ON e.seq = o.seq "
-        "WHERE o.next_at IS NOT NULL AND o.next_at <= ? ORDER BY o.next_at, o.seq LIMIT ?",
+        "WHERE o.next_at IS NOT NULL AND o.next_at <= ? ORDER BY o.attempt > 0, o.next_at, o.seq LIMIT ?",
         (now, limit),
     ):
         found.append(Escalation(attempt=attempt, next_at=next_at, **orjson.loads(text)))
