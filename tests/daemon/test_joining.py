@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.daemon.working import Working, working
+from tests.daemon.working import LIMIT, Working, working
 from tests.engine.rehearsal import write_world
 from uici.daemon import joining
 from uici.model import IncidentState, Resource, UnreachableError
@@ -22,11 +22,14 @@ class Engine:
 
     def __init__(self, work: Working, how: str) -> None:
         self.how, self.asked, self._real = how, 0, work.infrastructure.locate
+        self.busy = asyncio.Event()
         work.infrastructure.locate = self.locate  # type: ignore[method-assign]
 
     async def locate(self, environment: str, *what: Any) -> list[Resource]:
         if environment == "careful":
             self.asked += 1
+            if self.asked == 5:
+                self.busy.set()
             if self.how == "hangs":
                 await asyncio.Event().wait()
             if self.how == "fails" or self.asked % 2:
@@ -44,8 +47,7 @@ async def test_alerts_about_an_engine_that_does_not_answer_hold_up_no_others(
     async with working(folder) as work:
         engine = Engine(work, how)
         await work.post(*(work.alert(service=f"s{number}", cluster="careful") for number in range(30)))
-        while engine.asked < 5:
-            await asyncio.sleep(0.01)
+        await asyncio.wait_for(engine.busy.wait(), LIMIT)
         await work.post(work.alert(service="web"))
         incident = await work.one(WATCHING)
         assert incident.target is not None

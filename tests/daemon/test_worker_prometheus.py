@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from tests import engines
 from tests.daemon.working import LIMIT, working
@@ -163,3 +164,26 @@ async def test_a_recovery_counts_when_the_prometheus_confirms_it(
         incident = await over
         assert incident.outcome == outcome
         assert work.effects == [f"Service.restart {service}"]
+
+
+async def test_one_that_hangs_is_asked_for_its_rules_once_for_many_alerts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("uici.daemon.prometheus.LIMIT", 0.3)
+    asked: list[str] = []
+
+    async def hangs(request: web.BaseRequest) -> web.Response:
+        asked.append(request.path)
+        await asyncio.sleep(LIMIT)
+        return web.Response()
+
+    runner = web.ServerRunner(web.Server(hangs), shutdown_timeout=0)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    monitor = Prometheus(f"http://127.0.0.1:{runner.addresses[0][1]}")
+    try:
+        alerts = [down(f"s{number}") for number in range(20)]
+        assert [await monitor.window(alert) for alert in alerts[:10]] == [0.0] * 10
+        assert await asyncio.gather(*(monitor.window(alert) for alert in alerts[10:])) == [0.0] * 10
+        assert asked == ["/api/v1/rules"]
+    finally:
+        await monitor.close()
+        await runner.cleanup()

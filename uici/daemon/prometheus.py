@@ -6,6 +6,7 @@ counts as nothing. A metric without fresh samples proves nothing: a dead exporte
 
 from __future__ import annotations
 
+import asyncio
 import re
 import ssl
 import time
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
 #: Prometheus' own defaults, where it does not say: ``query.lookback-delta`` and ``global.evaluation_interval``.
 LOOKBACK, INTERVAL = 300.0, 60.0
-#: Seconds that one question may take, and for which the rules are believed.
-LIMIT, RULES_AGE = 5.0, 30.0
+#: Seconds that one question may take, for which the rules are believed, and before one that did not tell them is asked again.
+LIMIT, RULES_AGE, AGAIN = 5.0, 30.0, 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +44,8 @@ class Prometheus:
         self._session: ClientSession | None = None
         self._rules: list[tuple[str, Rule]] = []
         self._lookback = LOOKBACK
-        self._rules_at = float("-inf")
+        self._rules_at = self._silent_at = float("-inf")
+        self._reading = asyncio.Lock()
 
     async def window(self, alert: Alert) -> float:
         """Seconds after which this alert would have gone if its cause had: ``for`` + lookback + one evaluation; 0: unknown."""
@@ -86,8 +88,10 @@ class Prometheus:
 
     async def _rule(self, alert: Alert) -> Rule | None:
         """Of the rules it has, else (another Prometheus' alert) of the alert's own link, without a known ``for``."""
-        if self._clock() - self._rules_at > RULES_AGE:
-            await self._read_rules()
+        async with self._reading:
+            # One that hangs is not waited for by each alert of each incident.
+            if self._clock() - self._rules_at > RULES_AGE and self._clock() - self._silent_at > AGAIN:
+                await self._read_rules()
         linked = expression_of(alert)
         named = [rule for name, rule in self._rules if name == alert.name]
         exact = [rule for rule in named if rule.expression == linked]
@@ -98,6 +102,7 @@ class Prometheus:
     async def _read_rules(self) -> None:
         data = await self._ask("/api/v1/rules", {"type": "alert"})
         if data is None:
+            self._silent_at = self._clock()
             return
         self._rules = [
             (

@@ -127,11 +127,12 @@ class Recoveries:
         window = max([await prometheus.window(alert) for alert in incident.alerts], default=0.0)
         until = max(epoch(incident.watch_until or incident.changed_at), self._clock() + window) + 2 * EVERY
         while not self._stopping():
-            verdicts = [await prometheus.stayed_empty(alert) for alert in incident.alerts]
+            seen = self._open.get(incident.id) or incident
+            confirmed = await _stayed_empty(prometheus, seen)
             current, now = self._open.get(incident.id), self._clock()
             if current is None or current.state is not IncidentState.WATCHING or current.firing:
                 return
-            if all(verdict is True for verdict in verdicts):
+            if confirmed and current.alerts == seen.alerts:
                 await self._save(incidents.ended(current, "recovered", now))
                 return
             if now > until:
@@ -147,3 +148,11 @@ class Recoveries:
         if self._monitor is None or self._monitor.url != url:
             self._monitor = Prometheus(url, clock=self._clock)
         return self._monitor
+
+
+async def _stayed_empty(prometheus: Prometheus, incident: Incident) -> bool:
+    """Of each of its alerts; after the first of which that cannot be said nothing more is asked."""
+    for alert in incident.alerts:
+        if await prometheus.stayed_empty(alert) is not True:
+            return False
+    return True
