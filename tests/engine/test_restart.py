@@ -12,6 +12,7 @@ from uici_rehearsal import RehearsalExecutor
 from tests.engine.rehearsal import Rehearsal, rehearsing, write_world
 from tests.engine.test_execute import short
 from tests.engine.test_journal_fails import FullDisk
+from tests.engine.test_outcomes import FAILED
 from uici.engine.environments import AWAY
 from uici.engine.recover import recovered
 from uici.executor import Outcome
@@ -323,3 +324,34 @@ async def test_nobody_else_acts_on_what_is_in_doubt_while_the_journal_takes_no_r
         free = True
         assert await rehearsal.infrastructure.wait(request) is not None
         assert (await rehearsal.run("restart_service", service="web")).ok
+
+
+async def test_trouble_that_was_seen_before_a_restart_was_seen(folder: Path) -> None:
+    """Else a recovery would count as a change of what was not ill, which brakes count."""
+    write_world(folder / "world.json", {"web": {"state": "failed"}})
+    async with rehearsing(folder) as rehearsal:
+        disk = FullDisk(rehearsal, "outcome")
+        with pytest.raises(JournalError):
+            await rehearsal.run("restart_service", service="web", by="runbook:down", only_if=FAILED)
+        await rehearsal.infrastructure.close(0)
+        disk.make_room()
+    async with rehearsing(folder) as rehearsal:
+        (request,) = await rehearsal.infrastructure.start()
+        assert await rehearsal.infrastructure.wait(request) is not None
+        assert [one.verdict for one in await rehearsal.journal.attempts(since=0)] == ["recovered"]
+
+
+async def test_what_was_only_rejected_before_a_restart_is_not_done_where_the_trouble_has_gone(folder: Path) -> None:
+    script = [{"call": "Service.restart", "then": "stale"}]
+    write_world(folder / "world.json", {"web": {"state": "failed"}}, script=script)
+    async with rehearsing(folder) as rehearsal:
+        await _left_at(rehearsal, 2, "restart_service", service="web", by="runbook:down", only_if=FAILED)
+        world = rehearsal.world
+        world["services"]["web"]["state"] = "running"
+        rehearsal.change_world(**world)
+    async with rehearsing(folder) as rehearsal:
+        (request,) = await rehearsal.infrastructure.start()
+        result = await rehearsal.infrastructure.wait(request)
+        assert result is not None
+        assert short(result) == ("failed", "cancelled", None), result.message
+        assert rehearsal.effects == []

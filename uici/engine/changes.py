@@ -281,6 +281,7 @@ async def _act(
         "risk": max(call.risk, execution.risk or call.risk).value,
         "origin": str(execution.origin),
         "redo": redo,
+        "seen": execution.seen,
         "answers": new_answers(execution, steps),
     }
     if (part, index) in execution.items and f"{part}.{index}" not in execution.told:

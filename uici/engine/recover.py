@@ -1,8 +1,8 @@
 """Recover: what an earlier process accepted and did not finish. Settled by evidence before anything is done again.
 
-A command without an intent changed nothing and ends as cancelled (its incident's planner looks again). One with intents
-goes on by its own journaled copy: recorded outcomes stand, an intent without one is a doubt. One that was cancelled goes
-on only as far as it must to know what is to be taken back.
+A command without an intent, or whose calls were all rejected, changed nothing and ends as cancelled (its incident's
+planner looks again). Another goes on by its own journaled copy: recorded outcomes stand, an intent without one is a doubt.
+One that was cancelled goes on only as far as it must to know what is to be taken back.
 """
 
 from __future__ import annotations
@@ -63,6 +63,7 @@ def recovered(core: Core, unsettled: Unsettled) -> Execution:
             count(execution, touches, Call.from_json(data["call"]).risk)
             execution.took_at = entry.at
             execution.begun = execution.begun or data["redo"]
+            execution.seen = data.get("seen", False)
             if "items" in data:
                 execution.items[data["part"], data["index"]] = data["items"]
             place = (data["part"], data["index"], data["item"])
@@ -123,7 +124,9 @@ async def finish(core: Core, execution: Execution) -> Result:
 
 async def _finish(core: Core, execution: Execution, held: AsyncExitStack) -> Result:
     command = execution.command
-    if command is None or execution.intents == 0:
+    # Where each was rejected nothing was changed, and whether the trouble is still there (`only_if`) is its planner's to ask.
+    nothing = execution.intents == 0 or not (execution.recorded or execution.begun or execution.undoing)
+    if command is None or nothing:
         return execution.result(
             Status.FAILED, Reason.CANCELLED, "UICI stopped before anything was changed; nothing was done"
         )

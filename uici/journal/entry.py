@@ -14,8 +14,8 @@
 ``incident``        Incident                                    its whole new state
 ``request``         Command + {engine, risk, copies}            accepted; frozen; ``copies``: of the operations it will ask
 ``before``          {answer}
-``intent``          {call, index, item, touches, deadline, engine, part, key, environment, operation, risk, redo}
-                                                                ``part``: steps, confirm, revert, cancel
+``intent``          {call, index, item, touches, deadline, engine, part, key, environment, operation, risk, redo, seen}
+                                                                ``part``: steps, confirm, revert, cancel; ``seen``: as of a result
 ``outcome``         {intent, status, answer, resources, errors, message}   ``status``: done, rejected, unknown
 ``settled``         {intent, verdict, message}                  of a doubt: happened, not_happened, unknown
 ``result``          {result, key, changed, seen, started}       ``changed``: an intent was written; ``seen``: trouble was seen before
