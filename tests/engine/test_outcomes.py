@@ -131,6 +131,15 @@ OUTCOMES: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, str | None,
         # Of the third nothing said that it was seen too long ago.
         [RESTART, "Service.restart cache"],
     ),
+    "each, and of the last one alone the step would not be wanted: what itself has done is no reason": (
+        {"operation": "remove_several", "confirm": True},
+        {
+            "services": {"web": {"state": "stopped"}, "db": {"state": "stopped"}},
+            "script": [{"call": "Service.remove", "on": "db", "then": "stale"}],
+        },
+        ("done", None, None),
+        ["Service.remove web", "Service.remove db"],
+    ),
     "several calls, confirmed": (
         {"operation": "deploy_service", "service": "web", "image": "2"},
         {},

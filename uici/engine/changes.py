@@ -207,7 +207,8 @@ async def _change(
                 if part == "steps" and not execution.applied and not execution.undoing:
                     raise StaleError
                 seen = await look_again(core, steps, timeout=_time_left(core, execution))
-                if not seen.wanted(step) or (
+                # Of one later in an `each`, `when` would look at what the step itself has done to the ones before.
+                if (number == 0 and not seen.wanted(step)) or (
                     step.unless is not None and condition(step.unless, seen.seeing(step, item))
                 ):
                     # Somebody else has seen to it, as where an accepted rejection says so.
