@@ -355,3 +355,22 @@ async def test_what_was_only_rejected_before_a_restart_is_not_done_where_the_tro
         assert result is not None
         assert short(result) == ("failed", "cancelled", None), result.message
         assert rehearsal.effects == []
+
+
+async def test_what_was_verified_and_is_ill_after_a_restart_is_not_taken_back_to_what_is_going(folder: Path) -> None:
+    async with rehearsing(folder) as rehearsal:
+        disk = FullDisk(rehearsal, "result")
+        with pytest.raises(JournalError):
+            await rehearsal.run("deploy_service", service="web", image="2")
+        await rehearsal.infrastructure.close(0)
+        disk.make_room()
+        world = rehearsal.world
+        world["services"]["web"]["health"] = "unhealthy"
+        rehearsal.change_world(**world)
+    async with rehearsing(folder) as rehearsal:
+        (request,) = await rehearsal.infrastructure.start()
+        result = await rehearsal.infrastructure.wait(request)
+        assert result is not None
+        assert short(result) == ("unverified", "verification", "not_recovered"), result.message
+        assert result.undo is None
+        assert rehearsal.world["services"]["web"]["image"] == "2"

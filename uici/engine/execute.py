@@ -333,7 +333,7 @@ async def _failed(
     ended = error if isinstance(error, EndedError) else failed(unread(error), str(error))
     # A `revert` looks for itself at how far it came; an `undo` is for what certainly was changed.
     nothing = execution.applied == 0 and not (execution.begun and command.translation.revert)
-    if ended.status is Status.IN_DOUBT or nothing or execution.dry_run:
+    if ended.status is Status.IN_DOUBT or nothing or execution.clearing or execution.dry_run:
         raise ended
     if ended.reason in (Reason.CANCELLED, Reason.TIMEOUT) and command.translation.cancel:
         execution.calls_until = core.clock() + command.operation.timeout

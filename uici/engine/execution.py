@@ -167,6 +167,11 @@ class Execution:
         """Whether this is the undo of another command; after a restart only the Command knows."""
         return self.parent is not None or (self.command is not None and self.command.parent is not None)
 
+    @property
+    def clearing(self) -> bool:
+        """Whether an earlier process had verified it and begun to clear up: what it would be taken back to may be gone."""
+        return any(part == "confirm" for part, _, _ in self.recorded)
+
     def note(self, kind: str, name: str, verdict: str, data: Mapping[str, Any] | None = None) -> None:
         if data is not None:
             data = self.redact(dict(data))

@@ -80,8 +80,7 @@ def recovered(core: Core, unsettled: Unsettled) -> Execution:
         elif entry.kind == "cancel":
             execution.cancelled_by = data["by"]
     # Once it clears up after what was verified, a cancel comes too late: what it would be reverted to is going.
-    intents = [one.data for one in unsettled.entries if one.kind == "intent"]
-    if execution.cancelled_by and not any(one["part"] == "confirm" for one in intents):
+    if execution.cancelled_by and not execution.clearing:
         execution.cancelled.set()
     return execution
 

@@ -25,8 +25,9 @@ Walk = Callable[[Core, Execution], Awaitable[Result]]
 
 
 async def undo(core: Core, execution: Execution, command: Command, steps: Steps, walk: Walk) -> dict[str, Any] | None:
-    """What came of it (``status``, ``reason``, ``request``, ``message``); None where nothing undoes this operation."""
-    if not (command.translation.revert or command.operation.undo):
+    """What came of it (``status``, ``reason``, ``request``, ``message``); None where nothing undoes this operation, or where
+    it was verified before a restart and begun to clear up."""
+    if not (command.translation.revert or command.operation.undo) or execution.clearing:
         return None
     moved = await moved_on(core, execution, command, steps)
     if moved is not None:
