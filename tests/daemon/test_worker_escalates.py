@@ -125,6 +125,24 @@ async def test_a_person_who_gives_an_escalated_target_back_lets_it_begin_anew(fo
         assert again.tried[-1].verification == "recovered"
 
 
+async def test_what_was_given_back_while_the_daemon_did_not_run_begins_anew_at_its_start_and_once(folder: Path) -> None:
+    write_world(folder / "world.json", {"web": {**FAILED, "stays_ill": True}})
+    async with working(folder) as work:
+        await work.post(work.alert(service="web"))
+        incident = await work.one(ESCALATED)
+    async with working(folder, run=False) as work:
+        await work.infrastructure.reopen(incident.key, "human:anna")
+    async with working(folder) as work:
+        work.change_world(down=True)
+        await work.until(lambda found: found[0].state is ESCALATED and found[0].reason != incident.reason)
+    async with working(folder) as work:
+        work.change_world(down=False)
+        await work.post(work.alert("Nobody", service="web"))
+        await work.joined(2)
+        opened = [one for one in await work.journal.entries(kinds=("incident",)) if one.data["state"] == "open"]
+        assert len(opened) == 2, "when it began, and when it was given back"
+
+
 REFUSED = [
     ({"service": "nothing"}, "unknown_target"),
     ({}, "unknown_target"),

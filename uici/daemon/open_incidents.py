@@ -112,8 +112,7 @@ class OpenIncidents:
         Raises JournalError.
         """
         if self._stale:
-            await self._load(busy)
-            return []
+            return await self._load(busy)
         given_back: list[Incident] = []
         while self._seen < (size := await self._journal.size()):
             entries = await self._journal.entries(after=self._seen, limit=500, kinds=("incident", "reopened"))
@@ -129,7 +128,7 @@ class OpenIncidents:
             self._seen = entries[-1].seq if len(entries) == 500 else size
         return given_back
 
-    async def _load(self, busy: Collection[str]) -> None:
+    async def _load(self, busy: Collection[str]) -> list[Incident]:
         await self._quiet.wait()
         size = await self._journal.size()
         found = await self._journal.incidents(states=sorted(UNENDED), limit=1_000_000)
@@ -142,6 +141,21 @@ class OpenIncidents:
         for incident in [*reversed(found), *kept]:
             self._set(incident)
         self._seen, self._stale = size, False
+        # Also what was given back while nobody was here to hear it.
+        escalated = [one.id for one in found if one.state is IncidentState.ESCALATED]
+        try:
+            back = [id for id in escalated if await self._given_back(id)]
+        except JournalError:
+            self._stale = True
+            raise
+        return [one for id in back if (one := self._by_id.get(id)) is not None]
+
+    async def _given_back(self, id: str) -> bool:
+        """Whether nothing became of it since a person gave its target back."""
+        said = await self._journal.entries(incident=id, kinds=("reopened",))
+        if not said:
+            return False
+        return not await self._journal.entries(incident=id, kinds=("incident",), after=said[-1].seq, limit=1)
 
     def _set(self, incident: Incident) -> None:
         id = incident.id

@@ -131,6 +131,7 @@ class Worker:
         await self._prune()
 
     async def _give_back(self, incident: Incident) -> None:
+        incident = self._open.get(incident.id) or incident
         given = incidents.given_back(incident, self._clock())
         if given is incident:
             return

@@ -203,7 +203,8 @@ class UniversalInfrastructureInterface:
 
     async def reopen(self, key: str, by: str) -> None:
         """Gives a closed target back to automation."""
-        await self._write("reopened", {"key": key, "by": by})
+        incident = await self.journal.unended(key=key)
+        await self._write("reopened", {"key": key, "by": by}, incident=incident.id if incident else None)
 
     async def escalate(
         self,
