@@ -72,6 +72,14 @@ def test_doctor_finds_what_is_wrong(uici: Uici, catalog: Path) -> None:
     assert any("NOT_SET_ANYWHERE" in one["message"] for one in problems)
 
 
+def test_doctor_tells_of_a_journal_that_nobody_named(uici: Uici, catalog: Path) -> None:
+    (catalog / "platform.yml").write_text('version: 1\njournal: {url: "${env:NO_SUCH_JOURNAL}"}\n')
+    ill = uici("doctor", "--config", str(catalog), "--json")
+    assert ill.returncode == 1, ill.stderr
+    (found,) = [one for one in json.loads(ill.stdout) if one["about"] == "journal"]
+    assert (found["verdict"], "NO_SUCH_JOURNAL" in found["message"]) == ("problem", True), found
+
+
 def test_doctor_says_where_every_change_would_be_refused(uici: Uici, tmp_path: Path) -> None:
     world = tmp_path / "world.json"
     places = {"environments": {"stage": {"executor": "rehearsal", "settings": {"world": str(world)}}}}

@@ -120,6 +120,17 @@ def test_a_role_that_is_wider_or_narrower_is_told(uici: Uici, tmp_path: Path, fo
     assert any(line.startswith("narrower") and "patch is missing" in line for line in told)
 
 
+def test_rights_that_the_chart_cannot_give_are_refused_and_not_lost(uici: Uici, tmp_path: Path) -> None:
+    """It gives the same in each namespace; a call that names one itself needs more there."""
+    fixed = {"call": "CoreV1Api.list_namespaced_config_map", "with": {"namespace": "argocd"}}
+    folder = write(tmp_path / "catalog", namespaces=["shop"], steps=[fixed, PATCH])
+    said = uici("rbac", "--config", str(folder), "--format", "chart")
+    assert (said.returncode, said.stdout) == (2, "")
+    assert "namespaces argocd and shop" in said.stderr, said.stderr
+    rights = granted(uici("rbac", "--config", str(folder)).stdout)
+    assert {("Role:argocd", "configmaps", "list"), ("Role:shop", "deployments", "patch")} <= rights
+
+
 def test_an_engine_without_roles_says_so(uici: Uici, tmp_path: Path) -> None:
     folder = write(tmp_path / "catalog", namespaces=[], steps=[PATCH])
     said = uici("rbac", "-e", "local", "--config", str(folder))

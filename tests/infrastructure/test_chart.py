@@ -79,6 +79,15 @@ def test_namespaces_bound_it(tmp_path: Path) -> None:
         assert not changes or set(rule.get("resources", ())) <= {"nodes"}, rule
 
 
+def test_no_port_is_no_way_out(tmp_path: Path) -> None:
+    """A rule without ports would be one for all of them."""
+    (policy,) = of("NetworkPolicy", rendered(tmp_path, "networkPolicy.egressPorts=null"))
+    (dns,) = policy["spec"]["egress"]
+    assert {one["port"] for one in dns["ports"]} == {53}
+    (policy,) = of("NetworkPolicy", rendered(tmp_path, "networkPolicy.egressPorts={6443,9090}"))
+    assert [one["port"] for one in policy["spec"]["egress"][1]["ports"]] == [6443, 9090]
+
+
 def test_the_operator_s_kinds_come_when_they_are_asked_for(tmp_path: Path) -> None:
     plain = rendered(tmp_path)
     assert {one["kind"] for one in plain} == {

@@ -167,7 +167,11 @@ def _journal(catalog: Catalog) -> Iterator[Finding]:
     from uici.cli.door import Own
     from uici.journal.location import path_of
 
-    path = Path(path_of(str(secrets(catalog.platform.journal_url))))
+    try:
+        path = Path(path_of(str(secrets(catalog.platform.journal_url))))
+    except UICIError as error:
+        yield Finding("journal", "problem", f"journal.url in platform.yml: {error}")
+        return
     place = path.parent
     while not place.exists():
         place = place.parent

@@ -3,7 +3,7 @@ engine and grants nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,9 +50,12 @@ def rbac(
     from uici.cli import show
 
     manifests = roles(config, environment, name, own)
-    chart = of_chart(roles(config, environment, name, _RELEASE))
+
+    def chart() -> dict[str, Any]:
+        return of_chart(roles(config, environment, name, _RELEASE))
+
     if compare is None:
-        documents = [chart] if form == "chart" else manifests
+        documents = [chart()] if form == "chart" else manifests
         if as_json:
             show.as_json(documents[0] if form == "chart" else documents)
         else:
@@ -93,12 +96,23 @@ def roles(config: str | None, environment: str | None, name: str = "uici", own: 
 
 
 def of_chart(manifests: Manifests) -> dict[str, Any]:
-    """The same as the chart's ``rbac.rules``: what lies in no namespace, in every one that UICI works in, and in its own."""
+    """The same as the chart's ``rbac.rules``: what lies in no namespace, in every one that UICI works in, and in its own.
+
+    Raises UsageError where a call names a namespace itself: the chart knows no rights for one of them alone.
+    """
     by_place: dict[str, list[Any]] = {}
     for one in manifests:
         by_place.setdefault(str(one["metadata"].get("namespace", "")), []).extend(one["rules"])
     cluster, own = by_place.pop("", []), by_place.pop(_RELEASE, [])
-    return {"cluster": cluster, "namespaced": by_place[min(by_place)] if by_place else [], "own": own}
+    places = sorted(by_place)
+    for other in places[1:]:
+        if _rights(by_place[other]) != _rights(by_place[places[0]]):
+            raise click.UsageError(
+                f"the rights in the namespaces {places[0]} and {other} are not the same, as a call of the catalog names one "
+                "of them itself, and the chart gives the same in each; apply what `uici rbac` prints without --format chart "
+                "and set rbac.create to false"
+            )
+    return {"cluster": cluster, "namespaced": by_place[places[0]] if places else [], "own": own}
 
 
 def _read(path: str) -> list[Any]:
@@ -138,9 +152,10 @@ def _are_words(words: Any) -> bool:
     return words is None or (isinstance(words, list) and all(isinstance(one, str) for one in words))
 
 
-def compared(manifests: Manifests, chart: Mapping[str, Any], given: list[Any]) -> list[str]:
+def compared(manifests: Manifests, of_the_chart: Callable[[], Mapping[str, Any]], given: list[Any]) -> list[str]:
     """A line for each right that the file has and needs not, or needs and has not."""
     if len(given) == 1 and isinstance(given[0], Mapping) and {"cluster", "namespaced"} <= given[0].keys():
+        chart = of_the_chart()
         needed = {(place, *one) for place in chart for one in _rights(chart[place])}
         found = {(place, *one) for place in chart for one in _rights(given[0].get(place) or ())}
     else:
