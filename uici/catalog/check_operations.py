@@ -90,11 +90,7 @@ def _parameters(entry: Entry, definition: Mapping[str, Any]) -> None:
     ):
         message = f"the parameter {name!r}, which names the target, need not be given"
         entry.add("optional-target", message, f"add required: [{name}]", at=("parameters",))
-    for name, about in properties.items():
-        if "default" in _mapping(about):
-            for error in validator(about).iter_errors(about["default"]):
-                at = ("parameters", "properties", name, "default")
-                entry.add("bad-schema", f"the default is refused by its own schema: {short(error.message)}", at=at)
+    _defaults(entry, parameters)
     grace = properties.get("grace_seconds")
     if isinstance(grace, Mapping):
         limit = duration(definition.get("timeout", "60s"))
@@ -103,6 +99,17 @@ def _parameters(entry: Entry, definition: Mapping[str, Any]) -> None:
             message = f"grace_seconds may be {'without bound' if most is None else most}, the timeout is {limit:g} s"
             hint = f"give it a maximum below {limit:g}, or a longer timeout"
             entry.add("grace-exceeds-timeout", message, hint, at=("parameters", "properties", "grace_seconds"))
+
+
+def _defaults(entry: Entry, parameters: Mapping[str, Any]) -> None:
+    """By the whole schema, for a part of it may refer to another; what stands beside ``properties`` is for a request."""
+    judge = validator(parameters)
+    for name, about in parameters.get("properties", {}).items():
+        if "default" in _mapping(about):
+            for error in judge.iter_errors({name: about["default"]}):
+                if error.evaluation_path[:2] == ["properties", name]:
+                    at = ("parameters", "properties", name, "default")
+                    entry.add("bad-schema", f"the default is refused by its own schema: {short(error.message)}", at=at)
 
 
 def _asked(scope: Scope, entry: Entry, definition: Mapping[str, Any]) -> None:
