@@ -94,8 +94,8 @@ def _parameters(entry: Entry, definition: Mapping[str, Any]) -> None:
     grace = properties.get("grace_seconds")
     if isinstance(grace, Mapping):
         limit = duration(definition.get("timeout", "60s"))
-        most = grace.get("maximum", grace.get("exclusiveMaximum", grace.get("const")))
-        if not isinstance(most, (int, float)) or most > limit:
+        most = _most(parameters, grace)
+        if most is None or most > limit:
             message = f"grace_seconds may be {'without bound' if most is None else most}, the timeout is {limit:g} s"
             hint = f"give it a maximum below {limit:g}, or a longer timeout"
             entry.add("grace-exceeds-timeout", message, hint, at=("parameters", "properties", "grace_seconds"))
@@ -110,6 +110,27 @@ def _defaults(entry: Entry, parameters: Mapping[str, Any]) -> None:
                 if error.evaluation_path[:2] == ["properties", name]:
                     at = ("parameters", "properties", name, "default")
                     entry.add("bad-schema", f"the default is refused by its own schema: {short(error.message)}", at=at)
+
+
+def _most(parameters: Mapping[str, Any], about: Any) -> float | None:
+    """The highest number that a parameter can be; None where nothing bounds it. A ``$ref`` into ``parameters`` is followed."""
+    found: list[float] = []
+    for _ in range(16):
+        if not isinstance(about, Mapping):
+            break
+        listed = [about["const"]] if "const" in about else about.get("enum", ())
+        if listed and all(_is_number(one) for one in listed):
+            found.append(max(listed))
+        found += [about[key] for key in ("maximum", "exclusiveMaximum") if key in about]
+        lead = about.get("$ref", "")
+        about = parameters if lead.startswith("#/") else None
+        for name in lead.split("/")[1:]:
+            about = _mapping(about).get(name)
+    return min(found, default=None)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _asked(scope: Scope, entry: Entry, definition: Mapping[str, Any]) -> None:
