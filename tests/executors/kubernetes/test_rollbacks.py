@@ -91,6 +91,25 @@ async def test_other_workloads_go_back_to_a_revision_too(place: Place, kind: str
     assert "env" not in place.container("db", kind.lower())
 
 
+@pytest.mark.parametrize("kind", ["StatefulSet", "DaemonSet"])
+async def test_other_workloads_go_back_to_the_newest_that_was_seen(place: Place, kind: str) -> None:
+    """Whatever it differs in: here it has the same image."""
+    place.workload("db", kind=kind)
+    place.up("db", kind.lower())
+    await place.done("set_image", service="db", image=images.PAUSE)
+    place.kubectl("set", "env", f"{kind.lower()}/db", "MODE=new")
+    place.up("db", kind.lower())
+    assert await place.done("rollback_deployment", service="db") == {
+        "service": "db",
+        "revision": 2,
+        "images": [images.PAUSE],
+    }
+    container = place.container("db", kind.lower())
+    assert (container["image"], "env" in container) == (images.PAUSE, False)
+    newest = (await place.done("list_revisions", service="db"))["revisions"][0]
+    assert (newest["revision"], newest["seen"]) == (4, "verified")
+
+
 async def test_a_statefulset_whose_new_image_is_missing_gets_the_old_one(place: Place) -> None:
     place.workload("db", kind="StatefulSet", replicas=2)
     place.up("db", "statefulset")
