@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from uici.catalog import references, secrets
+from uici.catalog.secret_references import misspelt
 from uici.model import ConfigurationError
 
 
@@ -32,6 +33,27 @@ def test_a_missing_one_is_named(tmp_path: Path) -> None:
         secrets(f"${{file:{binary}}}")
     with pytest.raises(ConfigurationError, match="1 MiB"):
         secrets("${file:/dev/zero}")
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("${env:A}", False),
+        ("a ${file:/run/key} b", False),
+        ("$${A} and $${env:A}", False),
+        ("$A and {A}", False),
+        ("${A}", True),
+        ("${env.A}", True),
+        ("${ env:A}", True),
+        ("${ENV:A}", True),
+        ("${env:A", True),
+        ("${env:A} ${B}", True),
+        ("$${A} ${B}", True),
+    ],
+)
+def test_what_is_no_reference_and_no_escape_is_found(text: str, wrong: bool) -> None:
+    assert list(misspelt(text)) == [()] * wrong
+    assert list(misspelt({"a": [1, text]})) == [("a", 1)] * wrong
 
 
 @given(st.text())

@@ -10,7 +10,7 @@ from uici.catalog.conformance import conform
 from uici.catalog.gather import Entry
 from uici.catalog.problem import did_you_mean
 from uici.catalog.scope import Scope
-from uici.catalog.secret_references import references
+from uici.catalog.secret_references import misspelt, references
 from uici.catalog.source import Trail
 from uici.executor import Executor, names
 from uici.model import Matcher
@@ -34,6 +34,9 @@ def environments(scope: Scope) -> None:
 def platform(scope: Scope) -> None:
     """Addresses, and what the guard is told to protect."""
     found = scope.gathered.platform
+    for one in found.values():
+        if not one.broken:
+            _misspelt(one, one.definition, ())
     journal = found.get("journal")
     if journal is not None and not journal.broken and "url" in journal.definition:
         url = journal.definition["url"]
@@ -106,6 +109,7 @@ def _settings(entry: Entry, executor: Executor, definition: Mapping[str, Any]) -
     settings = definition.get("settings", {})
     if not isinstance(settings, dict):
         return
+    _misspelt(entry, settings, ("settings",))
     trail = (*entry.trail, "settings")
     if "settings" in definition:
         conform(entry.document, _lenient(executor.settings, settings), settings, trail)
@@ -113,12 +117,7 @@ def _settings(entry: Entry, executor: Executor, definition: Mapping[str, Any]) -
         needed = ", ".join(executor.settings["required"])
         entry.add("missing-key", f"{definition['executor']} needs the settings {needed}", "write them under settings")
     for name, about in executor.settings.get("properties", {}).items():
-        if (
-            isinstance(about, Mapping)
-            and about.get("writeOnly")
-            and name in settings
-            and not references(settings[name])
-        ):
+        if isinstance(about, Mapping) and about.get("writeOnly") and name in settings and not _refers(settings[name]):
             hint = "write ${env:NAME} or ${file:PATH}"
             entry.add(
                 "secret-in-plain-text", f"{name!r} is a secret and stands here as text", hint, at=("settings", name)
@@ -127,11 +126,23 @@ def _settings(entry: Entry, executor: Executor, definition: Mapping[str, Any]) -
 
 def _lenient(schema: Mapping[str, Any], settings: Mapping[str, Any]) -> Mapping[str, Any]:
     """The executor's schema, in which a secret's reference fits everywhere: its value is not known yet."""
-    referring = {name for name, value in settings.items() if references(value)}
+    referring = {name for name, value in settings.items() if _refers(value)}
     if not referring:
         return schema
     properties = {name: {} if name in referring else one for name, one in schema.get("properties", {}).items()}
     return {**schema, "properties": properties}
+
+
+def _refers(value: Any) -> bool:
+    """Also where it is misspelt, which is said by itself."""
+    return bool(references(value)) or any(True for _ in misspelt(value))
+
+
+def _misspelt(entry: Entry, data: Any, at: Trail) -> None:
+    for inner in misspelt(data):  # the text is not shown: it may hold a secret
+        message = "has a ${ that begins no secret's reference, and would be taken as this very text"
+        hint = "write ${env:NAME} or ${file:PATH}; $${ for the text"
+        entry.add("bad-secret-reference", message, hint, at=(*at, *inner))
 
 
 def _operations(scope: Scope, entry: Entry, definition: Mapping[str, Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,16 @@ def references(data: Any) -> frozenset[str]:
         if isinstance(data, (list, tuple)) or hasattr(data, "__iter__")
         else frozenset()
     )
+
+
+def misspelt(data: Any, at: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """The trail of each text with a ``${`` that begins no reference and is not written ``$${``: it would stay text."""
+    if isinstance(data, str):
+        if any("${" in REFERENCE.sub("", part) for part in data.split("$${")):
+            yield at
+    elif isinstance(data, (Mapping, list)):
+        for key, inner in data.items() if isinstance(data, Mapping) else enumerate(data):
+            yield from misspelt(inner, (*at, key))
 
 
 def _value(kind: str, name: str, environ: Mapping[str, str]) -> str:
