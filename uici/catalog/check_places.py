@@ -15,7 +15,8 @@ from uici.catalog.source import Trail
 from uici.executor import Executor, names
 from uici.model import Matcher
 
-_WILD = frozenset("*?[")
+#: What makes a name a pattern.
+WILD = frozenset("*?[")
 _URL = re.compile(r"https?://[^\s/?#]+[^\s]*|\$\{(env|file):[^}]+\}.*")
 
 
@@ -150,7 +151,7 @@ def _operations(scope: Scope, entry: Entry, definition: Mapping[str, Any]) -> No
     dialect = definition.get("dialect", definition["executor"])
     for index, pattern in enumerate(wanted if isinstance(wanted, list) else ()):
         name = pattern.removeprefix("!") if isinstance(pattern, str) else ""
-        if not name or _WILD & set(name):
+        if not name or WILD & set(name):
             continue
         at = ("operations", index)
         if name not in scope.gathered.operations:

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from uici.catalog import roots
-from uici.catalog.check_places import matchers
+from uici.catalog.check_places import WILD, matchers
 from uici.catalog.gather import Entry
+from uici.catalog.problem import did_you_mean
 from uici.catalog.scope import Scope
 from uici.catalog.shapes import Schema
 from uici.model import Matcher
@@ -34,8 +35,22 @@ def policies(scope: Scope) -> None:
         if not entry.broken:
             scope.shapes.condition(entry.definition["when"], roots.POLICY, entry.add, ("when",))
     for entry in scope.gathered.policies["protected"]:
-        if not entry.broken and not entry.definition.keys() & {"name", "kind", "namespace", "labels"}:
-            entry.add("missing-key", "names nothing that is protected", "give name, kind, namespace or labels")
+        if not entry.broken:
+            _protected(scope, entry, entry.definition)
+
+
+def _protected(scope: Scope, entry: Entry, definition: Mapping[str, Any]) -> None:
+    """It names something, for what names nothing matches everything, in a place that there is."""
+    if not definition.keys() & {"name", "kind", "namespace"} and not definition.get("labels"):
+        entry.add("missing-key", "names nothing that is protected", "give name, kind, namespace or labels")
+        return
+    place = definition.get("environment", "*")
+    known = scope.gathered.environments
+    if not WILD & set(place) and place not in known:
+        message = f"there is no environment {place!r}, so that nothing is protected"
+        # An include cannot know what the environments here are called.
+        severity = "warning" if entry.source else "error"
+        entry.add("unknown-environment", message, did_you_mean(place, known), at=("environment",), severity=severity)
 
 
 def _reached(entry: Entry, found: tuple[Matcher, ...], earlier: list[tuple[Entry, tuple[Matcher, ...]]]) -> None:
