@@ -9,6 +9,7 @@ import pytest
 
 from tests.catalog.conftest import Make
 from uici.catalog import CatalogError, ParametersError, UniversalConfigLoader
+from uici.catalog.gather import gather
 from uici.catalog.registry import OperationRegistry
 from uici.model import ConfigurationError, Operation
 
@@ -72,6 +73,35 @@ def test_own_entries_replace_included_ones_whole(make: Make) -> None:
         "operation list_services of starter by its own",
         "translation list_services for docker of starter by its own",
     )
+
+
+def test_an_include_may_replace_what_it_includes_itself(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acme = tmp_path / "acme"
+    acme.mkdir()
+    mine = "{summary: SUMMARY, risk: observe, parameters: {type: object, additionalProperties: false}}"
+    text = "version: 1\ninclude: [INCLUDED]\noperations: {list_services: " + mine + "}\n"
+    (acme / "operations.yml").write_text(text.replace("INCLUDED", "starter").replace("SUMMARY", "Acme's."))
+    monkeypatch.setattr("uici.catalog.gather.catalogs", lambda *_: {"acme": acme, "starter": STARTER})
+    included = "version: 1\ninclude: [acme]\n"
+    loader = make({"operations.yml": included}, without=("operations", "command_translations"))
+    gathered = gather(loader.path)
+    assert gathered.operations["list_services"].definition["summary"] == "Acme's."
+    assert [one.message for one in gathered.found() if one.code == "duplicate-name"] == []
+    assert gathered.replaced == ["operation list_services of starter by acme"]
+
+    (loader.path / "operations.yml").write_text(text.replace("INCLUDED", "acme").replace("SUMMARY", "Ours."))
+    assert gather(loader.path).replaced == [
+        "operation list_services of acme by its own",
+        "operation list_services of starter by its own",
+    ]
+
+    (acme / "operations").mkdir()
+    (acme / "operations" / "more.yml").write_text("version: 1\noperations: {list_services: " + mine + "}\n")
+    (loader.path / "operations.yml").write_text(included)
+    twice = [one for one in gather(loader.path).found() if one.code == "duplicate-name"]
+    assert [one.file for one in twice] == [str(acme / "operations" / "more.yml")]
 
 
 def test_own_lists_come_first_and_what_has_no_name_adds_up(make: Make, fake: Any) -> None:

@@ -27,7 +27,7 @@ _POLICIES = ("protected", "blast_radius", "brakes", "rules")
 
 @dataclass(slots=True)
 class Entry:
-    """One named thing of the catalog and where it stands. ``source``: empty for an own one, else the include's name."""
+    """One named thing of the catalog and where it stands. ``source``: empty for an own one, else the name of the include that it stands in."""
 
     name: str
     definition: Any
@@ -202,7 +202,7 @@ def _files(gathered: Gathered, folder: Path, name: str, source: str, seen: set[P
         yield _File(document, source)
         included += _included(document)
     for other, place in included:
-        yield from _files(gathered, place, name, source or other, seen)
+        yield from _files(gathered, place, name, other, seen)
 
 
 def _included(document: Document) -> Iterator[tuple[str, Path]]:
