@@ -58,17 +58,19 @@ async def test_what_waits_for_something_that_waits_itself_is_not_looked_at_until
 ) -> None:
     write_world(folder / "world.json", {"page": FAILED, "front": FAILED, "db": FAILED})
     async with working(folder) as work:
-        gate = asyncio.Event()
+        gate, asked = asyncio.Event(), asyncio.Event()
         execute = work.infrastructure.execute
 
         async def slow(request: Request, origin: Origin, **more: Any) -> Result:
             if request.operation == "restart_service" and request.parameters["service"] == "db":
+                asked.set()
                 await gate.wait()
             return await execute(request, origin, **more)
 
         work.infrastructure.execute = slow  # type: ignore[method-assign]  # one question of the real engine is held up
         await work.post(*(work.alert(service=name) for name in ("db", "front", "page")))
         await work.until(lambda found: sorted(one.state for one in found) == [ACTING, WATCHING, WATCHING])
+        await asyncio.wait_for(asked.wait(), 10)
         before = await work.journal.size()
         for _ in range(10):
             work.advance(1)
@@ -168,6 +170,35 @@ async def test_only_so_many_incidents_are_worked_on_at_once(folder: Path) -> Non
         await work.post(*(work.alert(service=f"s{number}") for number in range(12)))
         await work.until(lambda found: len(found) == 12 and all(one.state is WATCHING for one in found))
         assert most == 4  # worker.incidents_at_once of the catalog
+
+
+async def test_what_is_worked_on_in_one_environment_takes_turns_with_the_others(folder: Path) -> None:
+    """Four of six that hang are worked on; the first place that is free is not for the fifth of them."""
+    names = [f"s{number}" for number in range(6)]
+    write_world(folder / "world.json", dict.fromkeys((*names, "web"), FAILED))
+    async with working(folder) as work:
+        gates = {name: asyncio.Event() for name in names}
+        begun: list[str] = []
+        execute = work.infrastructure.execute
+
+        async def hangs(request: Request, origin: Origin, **more: Any) -> Result:
+            name = request.parameters["service"]
+            if name in gates:
+                begun.append(name)
+                await gates[name].wait()
+            return await execute(request, origin, **more)
+
+        work.infrastructure.execute = hangs  # type: ignore[method-assign]  # questions of the real engine are held up
+        await work.post(*(work.alert(service=name, cluster="careful") for name in names))
+        await work.until(lambda found: [one.state for one in found].count(ACTING) == 4)
+        work.time.now += 1
+        await work.post(work.alert(service="web"))
+        await work.joined(7)
+        gates[begun[0]].set()
+        await work.until(lambda found: any(one.state is WATCHING for one in found))
+        assert work.effects == ["Service.restart web"]
+        for gate in gates.values():
+            gate.set()
 
 
 async def test_a_bug_met_by_one_incident_keeps_no_other_from_being_healed(folder: Path) -> None:

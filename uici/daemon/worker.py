@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -185,13 +186,21 @@ class Worker:
     # Acting
 
     async def _begin(self) -> None:
-        """Starts every incident that may begin: none of its key runs, its environment is not paused, there is room."""
+        """Starts every incident that may begin: none of its key runs, its environment is not paused, there is room.
+
+        Room is given in turn to each environment, so that those of one whose engine hangs are not in the way of all others'.
+        """
         waiting = [one for one in self._open.in_states(*_BEGIN) if one.id not in self._running]
         if not waiting or self._stopping:
             return
         paused = await self._infrastructure.journal.paused()
-        keys = {one.key for id in self._running if (one := self._open.get(id)) is not None}
+        running = [one for id in self._running if (one := self._open.get(id)) is not None]
+        keys, turns = {one.key for one in running}, Counter(one.environment for one in running)
+        in_turn: list[tuple[int, Incident]] = []
         for incident in waiting:
+            in_turn.append((turns[incident.environment], incident))
+            turns[incident.environment] += 1
+        for _, incident in sorted(in_turn, key=lambda pair: pair[0]):  # stable: the oldest of each turn first
             if len(self._running) >= self._infrastructure.catalog.platform.incidents_at_once:
                 break
             if None in paused or incident.environment in paused or incident.key in keys:
