@@ -151,6 +151,27 @@ def test_folders_are_read_in_order_of_names(make: Make) -> None:
     assert [runbook.name for runbook in catalog.runbooks] == ["first", "r1", "r2", "r3"]
 
 
+def test_a_misspelt_folder_is_told(make: Make, tmp_path: Path) -> None:
+    loader = make({"runbook/a.yml": "version: 1\n", "..data/runbooks.yml": "version: 1\n", "notes/a.md": "#\n"})
+    found = [(one.file, one.code, one.hint, one.severity) for one in loader.check()]
+    assert found == [(str(loader.path / "runbook"), "unknown-file", "did you mean 'runbooks'?", "warning")]
+
+
+def test_the_default_is_said_once(make: Make) -> None:
+    one, two = "version: 1\ndefault: containers\n", "version: 1\ndefault: processes\n"
+    found = make({"environments.yml": one, "environments/more.yml": two}).check()
+    assert [(problem.code, problem.line) for problem in found] == [("duplicate-name", 2)]
+    assert found[0].file.endswith("more.yml")
+
+
+def test_the_own_default_goes_before_an_included_one(make: Make) -> None:
+    text = "version: 1\ninclude: [starter]\ndefault: containers\n"
+    gathered = gather(make({"environments.yml": text}).path)
+    assert gathered.default is not None
+    assert (gathered.default.definition, gathered.default.source) == ("containers", "")
+    assert "duplicate-name" not in {one.code for one in gathered.found()}
+
+
 def test_problems_of_all_files_at_once(make: Make) -> None:
     loader = make(
         {

@@ -27,7 +27,8 @@ _POLICIES = ("protected", "blast_radius", "brakes", "rules")
 
 @dataclass(slots=True)
 class Entry:
-    """One named thing of the catalog and where it stands. ``source``: empty for an own one, else the name of the include that it stands in."""
+    """One named thing of the catalog and where it stands. ``source``: empty for an own one, else the name of the include
+    that it stands in."""
 
     name: str
     definition: Any
@@ -168,15 +169,26 @@ def _missing(path: Path, name: str) -> str:
 
 
 def _strangers(gathered: Gathered) -> None:
-    for file in sorted(gathered.path.iterdir()):
-        if file.suffix in folders.SUFFIXES and file.is_file() and file.stem not in schemas.FILES:
-            hint = did_you_mean(file.stem, schemas.FILES)
-            if file.stem == "agents":
-                hint = "this version plans with runbooks alone"
-            problem = Problem(
-                str(file), 0, 0, "unknown-file", "is not read: it is no file of the catalog", hint, "warning"
-            )
-            gathered.problems.append(problem)
+    for found in sorted(gathered.path.iterdir()):
+        section = found.stem if found.suffix in folders.SUFFIXES and found.is_file() else found.name
+        if section in schemas.FILES or not (section != found.name or _holds_files(found)):
+            continue
+        hint = did_you_mean(section, schemas.FILES)
+        if section == "agents":
+            hint = "this version plans with runbooks alone"
+        what = "file" if section != found.name else "folder"
+        message = f"is not read: it is no {what} of the catalog"
+        gathered.problems.append(Problem(str(found), 0, 0, "unknown-file", message, hint, "warning"))
+
+
+def _holds_files(folder: Path) -> bool:
+    """Not of a hidden one: a ConfigMap's files lie in such folders beside the links to them."""
+    if folder.name.startswith(".") or not folder.is_dir():
+        return False
+    try:
+        return any(one.suffix in folders.SUFFIXES and one.is_file() for one in folder.iterdir())
+    except OSError:
+        return False  # one that may not be looked into is none of ours
 
 
 def _files(gathered: Gathered, folder: Path, name: str, source: str, seen: set[Path]) -> Iterator[_File]:
@@ -232,8 +244,12 @@ def _take(gathered: Gathered, name: str, files: list[_File]) -> None:
                         Entry(key, data[key], file.document, (key,), file.source),
                     )
         elif name == "environments":
-            if "default" in data and (gathered.default is None or not file.source):
-                gathered.default = Entry("default", data["default"], file.document, ("default",), file.source)
+            if "default" in data:
+                default = Entry("default", data["default"], file.document, ("default",), file.source)
+                if gathered.default is None:
+                    gathered.default = default
+                elif gathered.default.source == default.source:
+                    _collision(gathered, "the key", gathered.default, default)
             for entry in _named(file, "environments"):
                 _keep(gathered, gathered.environments, "environment", entry)
         elif name == "operations":
