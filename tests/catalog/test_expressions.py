@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,11 @@ from hypothesis import strategies as st
 
 from uici.catalog import expressions, functions, templates
 from uici.catalog.expressions import condition, evaluate, reads, render, template_reads
+from uici.catalog.typed import Checker
 from uici.model import ExpressionError
 
 CASES = yaml.safe_load((Path(__file__).parent.parent / "cases" / "expressions.yml").read_text())
+OPEN: dict[str, Any] = {name: {} for name in CASES["roots"]}
 JSON = st.recursive(
     st.none()
     | st.booleans()
@@ -56,6 +60,49 @@ def test_render(case: dict[str, Any]) -> None:
     else:
         value = render(case["template"], CASES["roots"])
         assert (value, type(value)) == (case["gives"], type(case["gives"]))
+
+
+def test_an_optional_that_is_not_ended_is_an_error_and_no_crash() -> None:
+    """In a process of its own, for what is tested is that it lives on."""
+    program = (
+        "import sys, yaml\n"
+        "from uici.catalog.expressions import evaluate\n"
+        "from uici.model import ExpressionError\n"
+        "cases = yaml.safe_load(sys.stdin)\n"
+        "for source in cases['unended']:\n"
+        "    print(source, flush=True)\n"
+        "    try:\n"
+        "        sys.exit(f'gave {evaluate(source, cases[\"roots\"])!r}')\n"
+        "    except ExpressionError as error:\n"
+        "        assert str(error).endswith('end it with .orValue(…), or ask .hasValue()'), error\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], input=yaml.safe_dump(CASES), capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, (done.returncode, done.stdout[-200:], done.stderr[-500:])
+
+
+@pytest.mark.parametrize("cel", CASES["unended"])
+def test_the_check_says_so_of_an_optional_that_is_not_ended(cel: str) -> None:
+    """Whatever is known of the data."""
+    closed = {"type": "object", "properties": {"nothing": {"type": "integer"}, "name": {"type": "string"}}}
+    closed["properties"]["labels"] = {"type": "object", "additionalProperties": {"type": "string"}}
+    for roots in (OPEN, {**OPEN, "target": closed}):
+        assert {found.code for found in Checker().check(cel, roots).problems} == {"expression-type"}
+
+
+def test_the_check_says_nothing_of_what_gives_a_value() -> None:
+    right = [case["cel"] for case in CASES["evaluate"] if "gives" in case]
+    assert [cel for cel in right if Checker().check(cel, OPEN).problems] == []
+
+
+def test_where_types_do_not_tell_of_an_optional_its_value_does() -> None:
+    compiled, doubtful = expressions._compiled("[x[?0].orValue(1)]", frozenset("x"))
+    assert doubtful
+    expressions._no_optional(compiled.eval(data={"x": [{"a": [1]}]}), "")
+    inside = expressions._environment(frozenset("x"), frozenset({"optional"})).compile("[{'a': [x[?0]]}]")
+    with pytest.raises(ExpressionError, match="end it with"):
+        expressions._no_optional(inside.eval(data={"x": [1]}), "")
 
 
 @pytest.mark.parametrize(

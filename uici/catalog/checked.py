@@ -15,6 +15,13 @@ from uici.model.record import dataclass
 #: What extensions call their functions by (``optional.of(x)``); no root and no ``as`` may have such a name.
 NAMESPACES = frozenset({"base64", "cel", "math", "optional", "proto", "strings"})
 _CHECKED = b"type.googleapis.com/cel.expr.CheckedExpr"
+OPTIONAL = "optional_type"
+#: Which operands of which calls may be an optional: what they give is a part of it, or whether there is one. No optional
+#: may be the other's value (`optional.of(x.?a)`, `x.?a.orValue(x.?b)`): the types would not tell that it is in there.
+_TAKE = {
+    **dict.fromkeys(("orValue", "value", "hasValue", "_?._", "_[?_]", "_[_]"), (0,)),
+    **dict.fromkeys(("or", "_==_", "_!=_"), (0, 1)),
+}
 
 
 @dataclass(slots=True)
@@ -23,6 +30,7 @@ class Expr:
 
     ``name``: of an ident, a select's field, a call's function, a comprehension's variable. ``parts``: operands in order
     (a call's receiver first, where it has one). ``value``: of a const (text, number, boolean, None). ``offset``: in code points.
+    ``left_out``: the numbers of those parts of a list or a struct that are written with ``?``.
     """
 
     id: int
@@ -34,11 +42,13 @@ class Expr:
     receiver: bool = False
     accumulator: str = ""
     offset: int = 0
+    left_out: list[int] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class Tree:
-    """``types``: a message type's name by the id of the expression that has it; empty where it was not type-checked."""
+    """``types``: a message type's name (or ``OPTIONAL``) by the id of the expression that has it; empty where it was not
+    type-checked."""
 
     root: Expr
     types: dict[int, str]
@@ -72,6 +82,8 @@ def tree(serialized: bytes) -> Tree:
             kind = dict(_fields(pair.get(2, b"")))
             if 9 in kind:
                 types[pair.get(1, 0)] = kind[9].decode()
+            elif 14 in kind:
+                types[pair.get(1, 0)] = _text(dict(_fields(kind[14])).get(1, b""))
     made = Tree(root, types)
     for one in made.walk():
         one.offset = positions.get(one.id, 0)
@@ -96,6 +108,41 @@ def free_names(serialized: bytes) -> frozenset[str]:
             space = one.receiver and one.parts[0].kind == "ident" and one.parts[0].name in NAMESPACES
             waiting.extend((part, bound) for part in one.parts[1 if space else 0 :])
     return frozenset(found)
+
+
+def unended(tree: Tree) -> Iterator[Expr]:
+    """The optionals that go on as what they are: as the answer, into a list or a map, or through what gives another type."""
+    if _is_optional(tree, tree.root):
+        yield tree.root
+    for one in tree.walk():
+        for index, part in enumerate(one.parts):
+            if _is_optional(tree, part) and not _goes_on(tree, one, index):
+                yield part
+
+
+def tells_optionals(tree: Tree) -> bool:
+    """Whether each optional has the type of one."""
+    return all(tree.types.get(one.id) == OPTIONAL for one in tree.walk() if _is_optional(tree, one))
+
+
+def _is_optional(tree: Tree, one: Expr) -> bool:
+    """Also where its type does not say so: ``x[?0]`` of what may be anything may be anything to CEL."""
+    if tree.types.get(one.id) == OPTIONAL or (one.kind == "call" and one.name in ("_[?_]", "_?._")):
+        return True
+    within = (one.kind == "select" and not one.has) or (one.kind == "call" and one.name == "_[_]")
+    return within and _is_optional(tree, one.parts[0])
+
+
+def _goes_on(tree: Tree, one: Expr, index: int) -> bool:
+    """Whether an optional may be this part of that expression: it is ended there, or what comes of it is one as well."""
+    if one.kind in ("list", "struct"):
+        return index in one.left_out
+    if one.kind == "comprehension":  # what is kept has the type of what it starts with: `cel.bind` is such a one
+        kept = one.parts[4] if index == 4 else one.parts[1]
+        return index in (1, 3, 4) and tree.types.get(kept.id) == OPTIONAL
+    if one.name == "_?_:_":
+        return tree.types.get(one.id) == OPTIONAL
+    return one.kind == "select" or index in _TAKE.get(one.name, ())
 
 
 def _expr(data: bytes) -> Expr:
@@ -126,12 +173,18 @@ def _expr(data: bytes) -> Expr:
                     made.parts.append(_expr(one))
         elif number == 7:
             made.kind = "list"
-            made.parts.extend(_expr(one) for inner, one in _fields(value) if inner == 1)
+            for inner, one in _fields(value):
+                if inner == 1:
+                    made.parts.append(_expr(one))
+                elif inner == 2:
+                    made.left_out.extend(_numbers(one))
         elif number == 8:
             made.kind = "struct"
             for inner, entry in _fields(value):
                 if inner == 2:
                     made.parts.extend(_expr(one) for part, one in _fields(entry) if part in (3, 4))
+                    if dict(_fields(entry)).get(5):
+                        made.left_out.append(len(made.parts) - 1)
         elif number == 9:
             _comprehension(made, value)
     return made
@@ -160,6 +213,16 @@ def _constant(data: bytes) -> Any:
             return _text(value)
         return ...  # an unsigned number, a double or bytes: never compared with an enum
     return None
+
+
+def _numbers(packed: bytes | int) -> list[int]:
+    if isinstance(packed, int):
+        return [packed]
+    found, at = [], 0
+    while at < len(packed):
+        number, at = _varint(packed, at)
+        found.append(number)
+    return found
 
 
 def _text(data: bytes) -> str:

@@ -2,6 +2,7 @@
 
 Its traps: a missing key is an ERROR value and truthy, so every value's type is asked; text would be cut short at a NUL
 (``"web\\0x" == "web"``), so CEL sees U+FFFD in its place; very deep data would crash the process, so it is refused before;
+so would an optional inside a list or a map, so that one which is not ended is refused when the expression is compiled;
 comprehensions stop at 10,000 steps, so lists are built item by item here. Nothing here reads files, the clock or the environment.
 """
 
@@ -21,6 +22,9 @@ from uici.model import ExpressionError, rfc3339
 #: Bytes of the data, and of what came of it, above which an evaluation is not remembered; and how many are.
 REMEMBERED, ENTRIES = 4096, 1024
 _remembered: dict[tuple[str, bytes] | None, bytes] = {}
+
+#: What is said of an optional that goes on as such; CEL's binding dies of most of them, and JSON can say none.
+UNENDED = "gives what may be missing (an optional) without ending it; end it with .orValue(…), or ask .hasValue()"
 
 #: CEL takes plain dicts, lists and scalars only; everything else is copied to such first.
 _PLAIN = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_SUBCLASS
@@ -209,13 +213,15 @@ def _run(source: str, roots: Mapping[str, Any]) -> Any:
     if (known := _remembered.get(asked)) is not None:
         return orjson.loads(known)
     try:
-        compiled = _compiled(source, wanted)
+        compiled, doubtful = _compiled(source, wanted)
         value = compiled.eval(data=fit)
         kind = value.type().name()
         if kind == "ERROR" and "Non-CEL value type" in str(value.plain_value()):  # a tuple, which JSON takes for a list
             value = compiled.eval(data=_copied(fit, 0))
             kind = value.type().name()
-        plain = value.plain_value() if kind != "OPTIONAL_TYPE" else None
+        if doubtful and kind != "ERROR":
+            _no_optional(value, source)
+        plain = value.plain_value()
     except (RuntimeError, TypeError, ValueError, OverflowError, SystemError) as error:
         raise ExpressionError(f"{_short(source)}: {problem_of(error)}") from None
     if kind == "ERROR":
@@ -224,6 +230,19 @@ def _run(source: str, roots: Mapping[str, Any]) -> Any:
     if asked is not None:
         _remember(asked, given)
     return given
+
+
+def _no_optional(value: Any, source: str) -> None:
+    """Raises ExpressionError for a value that holds one, of which its types did not tell: in there its kind is ERROR."""
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        kind = one.type().name()
+        if kind == "ERROR":
+            raise ExpressionError(f"{_short(source)} {UNENDED}")
+        if kind.startswith(("LIST", "MAP")):
+            many = one.value()
+            waiting.extend(many.values() if isinstance(many, dict) else many)
 
 
 def _remember(asked: tuple[str, bytes], given: Any) -> None:
@@ -320,8 +339,16 @@ def _environment(names: frozenset[str], extensions: frozenset[str]) -> Any:
 
 
 @lru_cache(maxsize=2048)
-def _compiled(source: str, names: frozenset[str]) -> Any:
-    return _environment(names, functions.needed(source)).compile(source)
+def _compiled(source: str, names: frozenset[str]) -> tuple[Any, bool]:
+    """And whether it makes optionals of which its types do not tell; raises ExpressionError for one that is not ended."""
+    extensions = functions.needed(source)
+    compiled = _environment(names, extensions).compile(source)
+    if "optional" not in extensions:
+        return compiled, False
+    tree = checked.tree(compiled.serialize())
+    if next(checked.unended(tree), None) is not None:
+        raise ExpressionError(f"{_short(source)} {UNENDED}")
+    return compiled, not checked.tells_optionals(tree)
 
 
 @lru_cache(maxsize=4096)

@@ -89,6 +89,11 @@ class Checker:
         except (RuntimeError, TypeError, ValueError) as error:
             return Typed(list(self._words(source, roots, str(error))))
         typed = Typed([], _signature(compiled.return_type().name()), compiled)
+        if "optional" in functions.needed(source) and typed.tree is not None:
+            message, _, hint = expressions.UNENDED.partition("; ")
+            typed.problems.extend(
+                Found("expression-type", message, hint, one.offset) for one in checked.unended(typed.tree)
+            )
         if ("'" in source or '"' in source) and typed.tree is not None:
             typed.problems.extend(self._impossible(typed.tree))
         return typed
