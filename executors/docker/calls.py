@@ -28,11 +28,10 @@ from uici_executors.docker.connection import (
     WantedError,
     exchanging,
     last,
-    late,
-    outcome,
     posted,
     response,
 )
+from uici_executors.docker.outcomes import late, outcome
 from uici_executors.docker.reads import Reads
 
 #: Bytes of answers above which reading them would keep the loop from others.

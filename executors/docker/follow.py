@@ -18,7 +18,8 @@ from uici.executor import Changed, Line, Marks
 from uici.executor.cursors import Cursors, known, since
 from uici.model import Call, Resource, UnreachableError
 from uici_executors.docker import resources
-from uici_executors.docker.connection import Exchange, exchanging, unreachable
+from uici_executors.docker.connection import Exchange, exchanging
+from uici_executors.docker.outcomes import unreachable
 from uici_executors.docker.reads import Reads
 
 #: Seconds that one follower lives at most; its reader begins again from the cursor.

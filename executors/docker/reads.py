@@ -20,8 +20,9 @@ from uici.executor import Settings, without_login
 from uici.executor.wire import Said, Wire
 from uici.model import UnreachableError
 from uici_executors.docker import resources
-from uici_executors.docker.connection import Client, Exchange, refused, unreachable
+from uici_executors.docker.connection import Client, Exchange
 from uici_executors.docker.made import Attrs, Made, Ties, ties_of
+from uici_executors.docker.outcomes import refused, unreachable
 from uici_executors.docker.place import address_of
 
 #: Seconds that one read may take, and one look of the contract, however many reads it is.

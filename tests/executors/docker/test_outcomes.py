@@ -18,7 +18,7 @@ from uici.executor import Done, Executor, Rejected, Target, Unknown
 from uici.model import Resource, UnreachableError
 from uici_executors.docker import reads
 from uici_executors.docker.connection import Exchange
-from uici_executors.docker.connection import outcome as outcome_of
+from uici_executors.docker.outcomes import outcome as outcome_of
 
 pytestmark = pytest.mark.engine("docker")
 
