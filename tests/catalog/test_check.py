@@ -183,6 +183,29 @@ class TestIdempotent:
             == []
         )
 
+    @pytest.mark.parametrize(
+        ("first", "second", "apart"),
+        [
+            ("target.kind == 'a'", "target.kind == 'b'", True),
+            ("target.kind == 'a' && parameters.to > 1", "parameters.to > 1 && target.kind == 'b'", True),
+            ("target.kind == 'a'", "target.kind != 'a'", True),
+            ("target.kind in ['a', 'b']", "target.kind == 'c'", True),
+            ("target.kind in ['a', 'b']", "target.kind == 'b'", False),
+            ("target.kind in ['a', 'b']", "target.kind != 'b'", False),
+            ("target.kind == 'a'", "target.kind == 'a'", False),
+            ("target.kind == 'a'", "target.name == 'b'", False),
+            ("target.kind == 'a' || parameters.to > 1", "target.kind == 'b'", False),
+            ("target.kind != 'a'", "target.kind != 'b'", False),
+            ("thing.id == 'a'", "thing.id == 'b'", False),  # what was asked may be asked again in between
+        ],
+    )
+    def test_of_several_that_exclude_each_other_one_is_made(
+        self, make: Make, fake: Any, first: str, second: str, apart: bool
+    ) -> None:
+        stop, scale = f'{{when: "{first}", call: thing.stop}}', f'{{when: "{second}", {SCALE[1:]}'
+        assert self.of(make, GET, stop, scale) == ([] if apart else ["idempotent-without-unless"] * 2)
+        assert len(self.of(make, GET, stop, scale, "{call: thing.stop}")) == 3
+
     def of(self, make: Make, *steps: str) -> list[str]:
         operations = OPERATIONS.replace("risk: RISK", "risk: change\n    idempotent: true").replace("MINIMUM", "1")
         translation = STEPS + "".join(f"        - {step}\n" for step in steps) + "      returns: {state: up}\n"

@@ -36,7 +36,7 @@ class _Walk:
     operation: Mapping[str, Any]
     roots: dict[str, Schema]
     answers: dict[str, str | None] = field(default_factory=dict)
-    changes: list[tuple[Trail, bool, bool]] = field(default_factory=list)
+    changes: list[tuple[Trail, Mapping[str, Any]]] = field(default_factory=list)
 
 
 def translations(scope: Scope) -> None:
@@ -113,7 +113,7 @@ def _translation(
         for index, step in enumerate(entry.definition.get(part, ())):
             risk = _step(walk, step, (part, index))
             if part == "steps" and risk is not Risk.OBSERVE:
-                walk.changes.append(((part, index), "unless" in step, "each" in step))
+                walk.changes.append(((part, index), step))
             if risk is not None and (riskiest is None or risk > riskiest[0]):
                 riskiest = (risk, (part, index), step["call"])
     _risk(entry, name, operation, riskiest)
@@ -135,12 +135,45 @@ def _risk(entry: Entry, name: str, operation: Mapping[str, Any], riskiest: tuple
 def _idempotence(walk: _Walk, name: str) -> None:
     if walk.operation.get("idempotent") is not True:
         return
-    several = len(walk.changes) > 1 or any(each for _, _, each in walk.changes)
-    for at, unless, _ in walk.changes:
-        if several and not unless:
+    only = [_only(walk, step.get("when")) for _, step in walk.changes]
+    for index, (at, step) in enumerate(walk.changes):
+        others = (one for other, one in enumerate(only) if other != index)
+        several = "each" in step or not all(_apart(only[index], one) for one in others)
+        if several and "unless" not in step:
             message = f"{name} is idempotent and makes several changes, but this one has no unless"
-            hint = "say with unless when its effect is already there, or drop idempotent"
+            hint = "say with unless when its effect is already there, tell them apart by when, or drop idempotent"
             walk.entry.add("idempotent-without-unless", message, hint, at=(*at, "call"))
+
+
+_Only = Mapping[tuple[str, ...], tuple[bool, frozenset[Any]]]
+
+
+def _only(walk: _Walk, when: Any) -> _Only:
+    """Of paths that stay as they are while the steps are made: the constants that they must be, or (False) must not be."""
+    found: dict[tuple[str, ...], tuple[bool, frozenset[Any]]] = {}
+    tree = walk.scope.shapes.checker.check(when, walk.roots).tree if isinstance(when, str) else None
+    waiting = [tree.root] if tree is not None else []
+    while waiting:
+        one = waiting.pop()
+        if one.kind == "call" and one.name == "_&&_":
+            waiting.extend(one.parts)
+        elif one.kind == "call" and one.name in ("_==_", "_!=_", "@in"):
+            path = one.parts[0].path()
+            others = one.parts[1].parts if one.name == "@in" and one.parts[1].kind == "list" else one.parts[1:]
+            if path and path[0] not in walk.answers and all(isinstance(other.value, str) for other in others):
+                found[path] = (one.name != "_!=_", frozenset(other.value for other in others))
+    return found
+
+
+def _apart(one: _Only, other: _Only) -> bool:
+    """Whether at most one of the two holds."""
+    for path in one.keys() & other.keys():
+        (is_, values), (is_too, others) = one[path], other[path]
+        if (is_ and is_too and not values & others) or (
+            is_ != is_too and (values <= others if is_ else others <= values)
+        ):
+            return True
+    return False
 
 
 def _logs(scope: Scope, entry: Entry, dialect: str, executor: Executor, operation: Mapping[str, Any]) -> None:

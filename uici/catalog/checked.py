@@ -44,6 +44,15 @@ class Expr:
     offset: int = 0
     left_out: list[int] = field(default_factory=list)
 
+    def path(self) -> tuple[str, ...]:
+        """The names of a plain path (``target.kind``); empty for every other expression."""
+        if self.kind == "ident":
+            return (self.name,)
+        if self.kind != "select" or self.has:
+            return ()
+        within = self.parts[0].path()
+        return (*within, self.name) if within else ()
+
 
 @dataclass(slots=True)
 class Tree:
