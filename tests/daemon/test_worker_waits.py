@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
 from typing import Any
 
 from tests.daemon.working import working
 from tests.engine.rehearsal import write_world
 from uici.journal import Entry
-from uici.model import IncidentState, JournalError, Origin, Request, Result
+from uici.model import IncidentState, JournalError, Origin, Request, Result, UnreachableError
 
 OPEN, ACTING, WATCHING = IncidentState.OPEN, IncidentState.ACTING, IncidentState.WATCHING
 ESCALATED = IncidentState.ESCALATED
@@ -120,9 +121,27 @@ async def test_a_paused_environment_waits_and_goes_on_when_it_may(folder: Path) 
 async def test_an_engine_that_comes_back_in_time_is_healed(folder: Path) -> None:
     write_world(folder / "world.json", {"web": FAILED})
     async with working(folder) as work:
+        locate, failed, found = work.infrastructure.locate, asyncio.Event(), asyncio.Event()
+
+        async def watched(*asked: Any, **more: Any) -> Any:
+            try:
+                there = await locate(*asked, **more)
+            except UnreachableError:
+                failed.set()
+                raise
+            found.set()
+            return there
+
+        work.infrastructure.locate = watched  # type: ignore[method-assign]  # the real one, watched
         work.change_world(down=True)
         await work.post(work.alert(service="web"))
+        await failed.wait()
         work.change_world(down=False)
+        for _ in range(10):  # it is asked again after five seconds; a look takes real time, so time must not run away
+            work.advance(1.0)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(found.wait(), 0.05)
+        await found.wait()
         work.sleeper.flow()
         await work.one(WATCHING)
         assert work.effects == ["Service.restart web"]
