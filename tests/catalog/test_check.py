@@ -135,6 +135,9 @@ def test_expressions_of_steps(make: Make, fake: Any, step: str, code: str, at: s
     problems = checked(make, GET, step)
     assert codes(problems) == [code], problems
     assert problems[0].line == 7
+        ('{call: thing.stop, when: environment.variables.zon == "a"}', "unknown-variable", "environment"),
+        ('{call: thing.stop, unless: "size(environment.variables[\'zon\']) > 1"}', "unknown-variable", '"size'),
+        ('{call: thing.stop, with: {after: "a ${1 > 2 ? environment.variables.zon : 1}"}}', "unknown-variable", '"a $'),
     assert f"        - {step}"[problems[0].column - 1 :].startswith(at)
 
 
@@ -149,6 +152,62 @@ def test_an_answer_is_a_list_after_each(make: Make, fake: Any) -> None:
 
 @pytest.mark.parametrize(
     ("returns", "code"),
+@pytest.mark.parametrize(
+    "when",
+    [
+        "environment.variables.zone == 'a'",
+        "environment.variables.?zon.orValue('') == 'a'",
+        "environment.variables[?'zon'].orValue('') == 'a'",
+        "has(environment.variables.zon) && environment.variables.zon == 'a'",
+        "'zon' in environment.variables && environment.variables['zon'] == 'a'",
+        "environment.variables.?zon.hasValue() ? environment.variables.zon == 'a' : false",
+        "environment.variables.exists(name, name == 'zon')",
+    ],
+)
+def test_variables_that_are_there_or_may_be_missing(make: Make, fake: Any, when: str) -> None:
+    assert checked(make, GET, f'{{call: thing.stop, when: "{when}"}}') == []
+    rule = f'version: 1\nrules: [{{name: a, when: "{when}", effect: deny}}]\n'
+    assert make({"environments.yml": PLACES, "policies.yml": rule}).check() == []
+
+
+@pytest.mark.parametrize(("offered", "found"), [("", 1), (", operations: ['!scale_service']", 0)])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "verify: {operation: service_status, parameters: {service: '${parameters.service}'}, expect: answer.state == VARIABLE}",
+        "verify: {operation: service_status, parameters: {service: '${VARIABLE}'}, expect: 'true'}",
+        "took_effect: VARIABLE == before.state",
+        "undo: {operation: scale_service, parameters: {service: '${VARIABLE}', to: 2}}",
+    ],
+)
+def test_variables_that_an_operation_reads_and_an_environment_that_offers_it_lacks(
+    make: Make, fake: Any, key: str, offered: str, found: int
+) -> None:
+    translation = STEPS + f"        - {GET}\n        - {SCALE}\n      returns: {{state: up}}\n"
+    operations = OPERATIONS.replace("RISK", "change").replace("MINIMUM", "1")
+    operations += f"    {key.replace('VARIABLE', 'environment.variables.zone')}\n"
+    places = PLACES + f"  g: {{executor: fake, settings: {{url: x}}{offered}}}\n"
+    places = places.replace("environments: {f:", "environments:\n  f:").replace("{zone: a}}}", "{zone: a}}")
+    files = {"environments.yml": places, "operations.yml": operations, "command_translations.yml": translation}
+    assert codes(make(files).check()).count("unknown-variable") == found
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("policies.yml", "rules: [{name: a, when: READ == 'x', effect: deny}]"),
+        ("runbooks.yml", "runbooks: [{name: a, steps: [{operation: list_services, when: READ == 'x'}]}]"),
+        ("runbooks.yml", "runbooks: [{name: a, steps: [{operation: service_status, parameters: {service: '${READ}'}}]}]"),
+        ("runbooks.yml", "runbooks: [{name: a, only_if: {operation: list_services, expect: READ == 'x'}}]"),
+    ],
+)  # fmt: skip
+def test_variables_that_no_environment_has(make: Make, fake: Any, file: str, text: str) -> None:
+    """A rule or a runbook is asked in every environment: what one of them has is right, what none has never is."""
+    for name, found in (("zone", []), ("zon", ["unknown-variable"])):
+        text_ = f"version: 1\n{text.replace('READ', f'environment.variables.{name}')}\n"
+        assert codes(make({"environments.yml": PLACES, file: text_}).check()) == found
+
+
     [
         ("{state: 1}", "answer-value"),
         ('{state: "${thing.note}"}', ""),
@@ -209,8 +268,7 @@ class TestIdempotent:
     def of(self, make: Make, *steps: str) -> list[str]:
         operations = OPERATIONS.replace("risk: RISK", "risk: change\n    idempotent: true").replace("MINIMUM", "1")
         translation = STEPS + "".join(f"        - {step}\n" for step in steps) + "      returns: {state: up}\n"
-        files = {"environments.yml": PLACES, "operations.yml": operations, "command_translations.yml": translation}
-        return codes(make(files).check())
+        return codes(make(files(operations, translation)).check())
 
 
 @pytest.mark.parametrize("case", CASES["environments"], ids=lambda case: case["text"][:60])

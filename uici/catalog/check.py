@@ -5,7 +5,7 @@ An entry in which an error was found already is not checked further, but counts 
 
 from __future__ import annotations
 
-from uici.catalog import check_operations, check_places, check_runbooks, check_translations
+from uici.catalog import check_operations, check_places, check_runbooks, check_translations, check_variables
 from uici.catalog.gather import Gathered
 from uici.catalog.scope import Scope
 
@@ -24,3 +24,4 @@ def check(gathered: Gathered, *, used_only: bool) -> None:
     check_translations.translations(scope)
     check_runbooks.runbooks(scope)
     check_runbooks.policies(scope)
+    check_variables.variables(scope)

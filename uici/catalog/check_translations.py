@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import field
 from typing import Any
 
@@ -13,7 +13,7 @@ from uici.catalog.scope import Scope
 from uici.catalog.shapes import Schema, either, misfits
 from uici.catalog.source import Trail
 from uici.executor import Executor, StepToCheck, names
-from uici.model import Environment, Risk
+from uici.model import Risk
 from uici.model.record import dataclass
 
 PARTS = ("steps", "confirm", "revert", "cancel")
@@ -63,12 +63,12 @@ def translations(scope: Scope) -> None:
                         hint = f"install its SDK with: pip install 'uici[{dialect}]'"
                     entry.add("unchecked-dialect", message, hint, key=True, severity="warning")
             else:
-                said = _saying(of, entry)
+                said = saying(of, entry)
                 if said is not None and not said.broken:
                     _translation(scope, said, name, dialect, executor, operation)
 
 
-def _saying(of: Mapping[str, Entry], entry: Entry) -> Entry | None:
+def saying(of: Mapping[str, Entry], entry: Entry) -> Entry | None:
     """The translation that has the steps: this one, or the one that it takes by ``same_as``."""
     seen: set[str] = set()
     while "same_as" in entry.definition:
@@ -119,8 +119,6 @@ def _translation(
     _risk(entry, name, operation, riskiest)
     _idempotence(walk, name)
     _logs(scope, entry, dialect, executor, operation)
-    if not entry.broken:
-        _variables(walk)
     _answer(walk)
 
 
@@ -334,39 +332,3 @@ def _answer(walk: _Walk) -> None:
         at = ("returns", *misfit.at)
         key = misfit.kind == "unknown"
         walk.entry.add(_ANSWER[misfit.kind], f"the answer promised: {misfit.message}", misfit.hint, at=at, key=key)
-
-
-def _variables(walk: _Walk) -> None:
-    """Each environment that would use this translation has the variables that it reads."""
-    wanted = {name: at for at, name in _read(walk)}
-    if not wanted:
-        return
-    for place in walk.scope.places():
-        if place.broken or place.definition.get("dialect", place.definition["executor"]) != walk.dialect:
-            continue
-        if not Environment.parse(place.name, {**place.definition, "alerts": []}).offers(walk.entry.trail[1]):  # type: ignore[arg-type]
-            continue
-        known = place.definition.get("variables", {})
-        for name, at in wanted.items():
-            if name not in known:
-                message = f"reads environment.variables.{name}, which {place.name!r} does not have"
-                walk.entry.add("unknown-variable", message, did_you_mean(name, known), at=at)
-
-
-def _read(walk: _Walk) -> Iterator[tuple[Trail, str]]:
-    from uici.catalog import templates
-    from uici.catalog.typed import parts
-
-    def texts(value: Any, at: Trail) -> Iterator[tuple[Trail, str]]:
-        if isinstance(value, str):
-            yield at, value
-        elif isinstance(value, (dict, list)):
-            for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
-                yield from texts(inner, (*at, key))
-
-    for at, text in texts(walk.entry.definition, ()):
-        if "environment.variables." in text:
-            for part in parts(text)[0]:
-                path = templates.path(part.source)
-                if path and path[:2] == ("environment", "variables") and len(path) > 2:
-                    yield at, path[2]

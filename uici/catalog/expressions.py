@@ -116,6 +116,11 @@ def reads(source: str) -> frozenset[str]:
     return frozenset(names[:1]) if names else _reads(source)
 
 
+def tree(source: str) -> checked.Tree:
+    """The syntax tree of bare CEL; raises ExpressionError where it does not parse."""
+    return checked.tree(_parsed(source))
+
+
 def template_reads(template: Any) -> frozenset[str]:
     """The roots that a template reads; ``item`` of its own lists is left out."""
     found: set[str] = set()
@@ -345,10 +350,10 @@ def _compiled(source: str, names: frozenset[str]) -> tuple[Any, bool]:
     compiled = _environment(names, extensions).compile(source)
     if "optional" not in extensions:
         return compiled, False
-    tree = checked.tree(compiled.serialize())
-    if next(checked.unended(tree), None) is not None:
+    found = checked.tree(compiled.serialize())
+    if next(checked.unended(found), None) is not None:
         raise ExpressionError(f"{_short(source)} {UNENDED}")
-    return compiled, not checked.tells_optionals(tree)
+    return compiled, not checked.tells_optionals(found)
 
 
 @lru_cache(maxsize=4096)
