@@ -31,6 +31,9 @@ operations:
     returns: {type: object, required: [state], properties: {state: {enum: [up, down]}}}
     before: {operation: service_status, parameters: {service: "${parameters.service}"}}
 """
+STATUS = """version: 1
+translations: {service_status: {fake: {steps: [{call: things.list}], returns: {service: a, state: running}}}}
+"""
 STEPS = """version: 1
 translations:
   scale_service:
@@ -44,8 +47,16 @@ def checked(
 ) -> list[Problem]:
     translation = STEPS + "".join(f"        - {step}\n" for step in steps) + f"      returns: {returns}\n" + also
     operations = OPERATIONS.replace("RISK", risk).replace("MINIMUM", str(minimum))
-    files = {"environments.yml": PLACES, "operations.yml": operations, "command_translations.yml": translation}
-    return make(files).check()
+    return make(files(operations, translation)).check()
+
+
+def files(operations: str, translation: str) -> dict[str, str]:
+    return {
+        "environments.yml": PLACES,
+        "operations.yml": operations,
+        "command_translations.yml": translation,
+        "command_translations/status.yml": STATUS,
+    }
 
 
 def codes(problems: list[Problem]) -> list[str]:
@@ -124,6 +135,9 @@ def test_an_unknown_call_is_said_once_and_not_as_a_risk_too(make: Make, fake: An
         ('{call: thing.stop, with: {after: "${later.state}"}}', "unknown-name", "later"),
         ('{call: thing.stop, with: {after: "a ${target}"}}', "expression-type", "target}"),
         ('{call: thing.stop, with: {after: "${environment.variables.zon}"}}', "unknown-variable", '"${env'),
+        ('{call: thing.stop, when: environment.variables.zon == "a"}', "unknown-variable", "environment"),
+        ('{call: thing.stop, unless: "size(environment.variables[\'zon\']) > 1"}', "unknown-variable", '"size'),
+        ('{call: thing.stop, with: {after: "a ${1 > 2 ? environment.variables.zon : 1}"}}', "unknown-variable", '"a $'),
         ('{call: thing.stop, when: "${true}"}', "expression-syntax", '"${true'),
         ('{call: things.count, until: "true"}', "missing-key", '"true'),
         ('{call: thing.stop, retry: [Busy]}', "missing-key", "[Busy"),
@@ -135,23 +149,9 @@ def test_expressions_of_steps(make: Make, fake: Any, step: str, code: str, at: s
     problems = checked(make, GET, step)
     assert codes(problems) == [code], problems
     assert problems[0].line == 7
-        ('{call: thing.stop, when: environment.variables.zon == "a"}', "unknown-variable", "environment"),
-        ('{call: thing.stop, unless: "size(environment.variables[\'zon\']) > 1"}', "unknown-variable", '"size'),
-        ('{call: thing.stop, with: {after: "a ${1 > 2 ? environment.variables.zon : 1}"}}', "unknown-variable", '"a $'),
     assert f"        - {step}"[problems[0].column - 1 :].startswith(at)
 
 
-def test_an_answer_is_a_list_after_each(make: Make, fake: Any) -> None:
-    steps = (
-        "{call: things.list, as: all}",
-        '{each: "${all}", call: things.get, with: {id: "${item.id}"}, as: each_thing}',
-    )
-    assert checked(make, *steps, returns='{state: "${each_thing[0].state}"}') == []
-    assert codes(checked(make, *steps, returns='{state: "${each_thing.state}"}')) == ["expression-type"]
-
-
-@pytest.mark.parametrize(
-    ("returns", "code"),
 @pytest.mark.parametrize(
     "when",
     [
@@ -208,6 +208,17 @@ def test_variables_that_no_environment_has(make: Make, fake: Any, file: str, tex
         assert codes(make({"environments.yml": PLACES, file: text_}).check()) == found
 
 
+def test_an_answer_is_a_list_after_each(make: Make, fake: Any) -> None:
+    steps = (
+        "{call: things.list, as: all}",
+        '{each: "${all}", call: things.get, with: {id: "${item.id}"}, as: each_thing}',
+    )
+    assert checked(make, *steps, returns='{state: "${each_thing[0].state}"}') == []
+    assert codes(checked(make, *steps, returns='{state: "${each_thing.state}"}')) == ["expression-type"]
+
+
+@pytest.mark.parametrize(
+    ("returns", "code"),
     [
         ("{state: 1}", "answer-value"),
         ('{state: "${thing.note}"}', ""),
@@ -300,6 +311,11 @@ def test_policies(make: Make, case: dict[str, Any]) -> None:
     assert codes(make({"policies.yml": f"version: 1\n{case['text']}\n"}).check()) == case["codes"]
 
 
+def test_an_included_rule_may_name_operations_that_are_not_here(make: Make) -> None:
+    policies = "version: 1\ninclude: [starter]\n"
+    assert make({"policies.yml": policies}, without=("policies",)).check() == []
+
+
 @pytest.mark.parametrize("case", CASES["platform"], ids=lambda case: case["text"][:60])
 def test_platform(make: Make, case: dict[str, Any]) -> None:
     assert codes(make({"platform.yml": f"version: 1\n{case['text']}\n"}).check()) == case["codes"]
@@ -357,6 +373,30 @@ def test_same_as_is_checked_for_the_dialect_that_takes_it(make: Make, fake: Any)
     )
     assert make({"command_translations.yml": text}).check() == []
     assert [step.dialect for step in fake.seen] == ["faker", "fake"]
+
+
+@pytest.mark.parametrize("case", CASES["offered"], ids=lambda case: case["name"])
+def test_what_is_asked_on_the_way_is_offered_too(make: Make, fake: Any, case: dict[str, Any]) -> None:
+    nothing = "parameters: {type: object, additionalProperties: false}"
+    asks, offers, revert = case.get("asks", ""), case.get("operations", "['*']"), case.get("revert", "")
+    listed = "{steps: [{call: things.list}]}"
+    files = {
+        "environments.yml": f"version: 1\nenvironments:\n  f: {{executor: fake, settings: {{url: x}}, operations: {offers}}}\n",
+        "operations.yml": "version: 1\noperations:\n"
+        f"  look: {{summary: A., risk: observe, {nothing}}}\n"
+        f"  change_it: {{summary: A., risk: change, {nothing}, {asks}}}\n",
+        "command_translations.yml": "version: 1\ntranslations:\n"
+        f"  look: {{{case.get('dialect', 'fake')}: {listed}}}\n"
+        "  change_it: {fake: {steps: [{call: things.list, as: all}, {each: '${all}', call: item.stop}], "
+        f"{revert}}}}}\n",
+        "runbooks.yml": f"version: 1\nrunbooks: [{case.get('runbook', '')}]\n",
+    }
+    found = make(files).check()
+    expected = [("not-offered", case["severity"])] if "severity" in case else []
+    assert [(one.code, one.severity) for one in found] == expected, found
+    for one in found:
+        assert case["says"] in f"{one.message}; {one.hint}"
+        assert Path(one.file).name == ("runbooks.yml" if "runbook" in case else "environments.yml")
 
 
 def test_a_schema_never_fetches_what_it_refers_to(make: Make) -> None:

@@ -11,6 +11,7 @@ from tests.catalog.conftest import Make
 from uici.catalog import CatalogError, ParametersError, UniversalConfigLoader
 from uici.catalog.gather import gather
 from uici.catalog.registry import OperationRegistry
+from uici.executor import load, names
 from uici.model import ConfigurationError, Operation
 
 STARTER = Path(__file__).parent.parent.parent / "infrastructure" / "config"
@@ -18,6 +19,15 @@ STARTER = Path(__file__).parent.parent.parent / "infrastructure" / "config"
 
 def test_the_starter_has_no_problems() -> None:
     assert [str(problem) for problem in UniversalConfigLoader(STARTER).check()] == []
+
+
+@pytest.mark.parametrize("executor", names())
+def test_the_starter_has_no_problems_wherever_it_is_used(tmp_path: Path, executor: str) -> None:
+    places = [f"{one}: {{executor: {executor}, dialect: {one}}}" for one in load(executor).dialects]
+    (tmp_path / "environments.yml").write_text(f"version: 1\nenvironments: {{{', '.join(places)}}}\n")
+    for section in ("operations", "command_translations", "runbooks"):
+        (tmp_path / f"{section}.yml").write_text("version: 1\ninclude: [starter]\n")
+    assert [str(problem) for problem in UniversalConfigLoader(tmp_path).check()] == []
 
 
 def test_a_catalog_is_typed(make: Make) -> None:

@@ -25,3 +25,4 @@ def check(gathered: Gathered, *, used_only: bool) -> None:
     check_runbooks.runbooks(scope)
     check_runbooks.policies(scope)
     check_variables.variables(scope)
+    check_places.offered(scope)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from uici.catalog.conformance import conform
-from uici.catalog.gather import Entry
+from uici.catalog.gather import Entry, resolved
 from uici.catalog.problem import did_you_mean
 from uici.catalog.scope import Scope
 from uici.catalog.secret_references import misspelt, references
@@ -30,6 +30,24 @@ def environments(scope: Scope) -> None:
         if default.definition not in known and default.definition != "auto":
             hint = did_you_mean(default.definition, [*known, "auto"])
             default.add("unknown-environment", f"there is no environment {default.definition!r}", hint)
+
+
+def offered(scope: Scope) -> None:
+    """What an operation asks on its way is offered wherever it is: otherwise a change would be made and then be in doubt."""
+    for entry in scope.places():
+        if entry.broken:
+            continue
+        there = scope.offered(entry)
+        lacking: dict[str, list[tuple[str, str]]] = {}
+        for name in sorted(there):
+            operation = scope.operation(name)
+            for key, asked in _asked(scope, entry, name, operation) if operation is not None else ():
+                if asked not in there and asked in scope.gathered.operations:
+                    lacking.setdefault(asked, []).append((name, key))
+        at: Trail = ("operations",) if "operations" in entry.definition else ()
+        for asked, by in lacking.items():
+            message, hint = _lacking(scope, entry, asked, by)
+            entry.add("not-offered", message, hint, at=at, key=not at)
 
 
 def platform(scope: Scope) -> None:
@@ -160,6 +178,28 @@ def _operations(scope: Scope, entry: Entry, definition: Mapping[str, Any]) -> No
         elif not pattern.startswith("!") and dialect not in scope.gathered.translations.get(name, {}):
             message = f"{name!r} has no translation for {dialect}"
             entry.add("not-translated", message, "translate it, or leave it out here", at=at)
+
+
+def _asked(scope: Scope, entry: Entry, name: str, operation: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """(key, operation) of all that an operation asks in this environment; an own ``revert`` is used before ``undo``."""
+    for key in ("before", "verify", "undo"):
+        if key in operation and not (key == "undo" and _reverts(scope, name, scope.dialect(entry))):
+            yield key, operation[key]["operation"]
+
+
+def _reverts(scope: Scope, name: str, dialect: str) -> bool:
+    said = resolved(scope.gathered.translations[name], dialect)
+    return bool(isinstance(said, Mapping) and said.get("revert"))
+
+
+def _lacking(scope: Scope, entry: Entry, asked: str, by: list[tuple[str, str]]) -> tuple[str, str]:
+    """Once for all that ask it: an operation such as ``service_status`` is asked by most."""
+    (name, key), others = by[0], len({one for one, _ in by}) - 1
+    dialect, wants = scope.dialect(entry), f"{entry.name!r} offers {name}, whose {key} asks {asked}"
+    out = f"leave {name} out with '!{name}'" + (f", and {others} more that ask it" if others else "")
+    if dialect not in scope.gathered.translations.get(asked, {}):
+        return f"{wants}, which has no translation for {dialect}", f"translate {asked}, or {out}"
+    return f"{wants}, which its operations leave out", f"add {asked} to them, or {out}"
 
 
 def _inventory(scope: Scope, entry: Entry, inventory: Mapping[str, Any]) -> None:

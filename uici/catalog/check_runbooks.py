@@ -27,13 +27,18 @@ def runbooks(scope: Scope) -> None:
             _reached(entry, found, earlier)
             earlier.append((entry, found))
         _runbook(scope, entry, entry.definition)
+        if entry.definition.get("enabled", True):
+            _seen(scope, entry)
 
 
 def policies(scope: Scope) -> None:
     """Rules name what they can see; what is protected is named."""
+    known = roots.policy(scope.gathered.operations, scope.gathered.environments)
     for entry in scope.gathered.policies["rules"]:
         if not entry.broken:
-            scope.shapes.condition(entry.definition["when"], roots.POLICY, entry.add, ("when",))
+            # An included rule may speak of what is not here: it is for many catalogs.
+            seen = roots.POLICY
+            scope.shapes.condition(entry.definition["when"], seen, entry.add, ("when",))
     for entry in scope.gathered.policies["protected"]:
         if not entry.broken:
             _protected(scope, entry, entry.definition)
@@ -82,6 +87,23 @@ def _implies(one: Matcher, other: Matcher) -> bool:
     if one.label != other.label:
         return False
     return one == other or (one.op == "=" and other.matches({one.label: one.value}))
+
+
+def _seen(scope: Scope, entry: Entry) -> None:
+    """Where it could act it can see the trouble too. One that could act nowhere is for places that are not declared here."""
+    only_if = entry.definition.get("only_if")
+    if entry.source or entry.broken or only_if is None:
+        return
+    called = {step["operation"]: scope.operation(step["operation"]) for step in entry.definition.get("steps", ())}
+    changes = {name for name, one in called.items() if one is not None and one["risk"] != "observe"}
+    there = {place.name: scope.offered(place) for place in scope.places() if not place.broken}
+    acts = [name for name, offered in there.items() if changes and changes <= offered]
+    if acts and not any(only_if["operation"] in offered for offered in there.values()):
+        message = (
+            f"only_if asks {only_if['operation']}, which no environment offers, though {acts[0]!r} offers the steps"
+        )
+        hint = "translate it there and offer it, or ask what there is: without an answer nothing is done"
+        entry.add("not-offered", message, hint, at=("only_if", "operation"), severity="warning")
 
 
 def _runbook(scope: Scope, entry: Entry, definition: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ from uici.catalog.shapes import Misfit, Schema, Shapes, misfits
 from uici.catalog.source import Trail
 from uici.catalog.typed import Checker
 from uici.executor import Executor, load, names
-from uici.model import ConfigurationError
+from uici.model import ConfigurationError, Environment
 
 _PARAMETER = {
     "missing": "missing-parameter",
@@ -30,6 +30,7 @@ class Scope:
         self.shapes = Shapes(Checker())
         self._executors: dict[str, Executor | str] = {}
         self._dialects: dict[str, Executor] | None = None
+        self._offered: dict[str, frozenset[str]] = {}
 
     def operation(self, name: Any) -> Mapping[str, Any] | None:
         """The definition of an operation in which no error was found; None for every other."""
@@ -87,6 +88,23 @@ class Scope:
     def used(self) -> frozenset[str]:
         """The dialects that some environment takes."""
         return frozenset(one.definition.get("dialect", one.definition["executor"]) for one in self.places())
+
+    def dialect(self, place: Entry) -> str:
+        """What an environment's executor is spoken to in."""
+        said: str = place.definition.get("dialect", place.definition["executor"])
+        return said
+
+    def offered(self, place: Entry) -> frozenset[str]:
+        """The operations that an environment offers, whose definition must not be broken."""
+        found = self._offered.get(place.name)
+        if found is None:
+            environment = Environment.parse(place.name, {**place.definition, "alerts": []})
+            found = self._offered[place.name] = frozenset(
+                name
+                for name, of in self.gathered.translations.items()
+                if environment.dialect in of and name in self.gathered.operations and environment.offers(name)
+            )
+        return found
 
     def asks(
         self,
