@@ -37,7 +37,7 @@ def policies(scope: Scope) -> None:
     for entry in scope.gathered.policies["rules"]:
         if not entry.broken:
             # An included rule may speak of what is not here: it is for many catalogs.
-            seen = roots.POLICY
+            seen = roots.POLICY if entry.source else known
             scope.shapes.condition(entry.definition["when"], seen, entry.add, ("when",))
     for entry in scope.gathered.policies["protected"]:
         if not entry.broken:

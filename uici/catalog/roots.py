@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from uici.catalog.checked import NAMESPACES
@@ -63,6 +63,22 @@ POLICY: Mapping[str, Schema] = {
     "history": record(attempts=COUNT, recovered=COUNT, not_recovered=COUNT, inconclusive=COUNT, last_at=MAYBE),
     "now": TEXT,
 }
+
+
+def policy(operations: Iterable[str], environments: Iterable[str]) -> Mapping[str, Schema]:
+    """What a rule sees where these are all that there are: one that names another would never match."""
+    asked, places = ({"enum": [*names]} if names else TEXT for names in (tuple(operations), tuple(environments)))
+    return {
+        **POLICY,
+        "request": _with(POLICY["request"], operation=asked),
+        "operation": _with(POLICY["operation"], name=asked),
+        "environment": _with(POLICY["environment"], name=places),
+    }
+
+
+def _with(schema: Schema, **properties: Any) -> Schema:
+    return {**schema, "properties": {**schema["properties"], **properties}}
+
 
 #: Names that no ``as`` may take: the roots, and what CEL keeps for itself.
 RESERVED = frozenset(
