@@ -203,7 +203,11 @@ async def test_a_pod_that_fails_otherwise_meanwhile_is_made_anew(place: Place, m
     """A Pod that crashes changes every few seconds; that alone does not save it."""
     place.workload("web", image=MISSING, replicas=2)
     place.waits("web", "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull")
-    seen = {pod["metadata"]["uid"] for pod in place.cluster.get("pods", f"--namespace={place.namespace}")["items"]}
+    pods = place.cluster.get("pods", f"--namespace={place.namespace}")["items"]
+    for one in pods:  # each of them, and none on its way to the next pull
+        place.cluster.until(f"pod/{one['metadata']['name']}", _backs_off, place.namespace)
+    seen = {one["metadata"]["uid"] for one in pods}
+    assert len(seen) == 2
 
     def annotate() -> None:
         place.kubectl("annotate", "pod", "--selector=app=web", "seen=again")
@@ -214,6 +218,11 @@ async def test_a_pod_that_fails_otherwise_meanwhile_is_made_anew(place: Place, m
     assert result.status is Status.UNVERIFIED, f"its image is still missing: {result.message}"
     kept = {pod["metadata"]["uid"] for pod in place.cluster.get("pods", f"--namespace={place.namespace}")["items"]}
     assert not kept & seen
+
+
+def _backs_off(pod: dict[str, Any]) -> bool:
+    reasons = [one["state"].get("waiting", {}).get("reason") for one in pod["status"].get("containerStatuses", ())]
+    return bool(reasons) and set(reasons) <= {"ImagePullBackOff", "ErrImageNeverPull"}
 
 
 async def _between_look_and_deletion(
