@@ -79,9 +79,18 @@ class Hanging:
 
     def __init__(self) -> None:
         self.asked, self.left = asyncio.Event(), asyncio.Event()
+        self._open: set[asyncio.StreamWriter] = set()
+
+    async def end(self) -> None:
+        """The API server keeps its connections; none of them outlives the test."""
+        for writer in list(self._open):
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
 
     async def taken(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.asked.set()
+        self._open.add(writer)
         with contextlib.suppress(OSError):
             while await reader.read(1 << 16):
                 pass
@@ -89,6 +98,7 @@ class Hanging:
         writer.close()
         with contextlib.suppress(OSError):
             await writer.wait_closed()
+        self._open.discard(writer)
 
 
 @pytest.fixture
@@ -118,6 +128,7 @@ async def hanging(cluster: Cluster, namespace: str) -> AsyncIterator[Hanging]:
     finally:
         await asyncio.to_thread(cluster.kubectl, "delete", "validatingwebhookconfiguration", name)
         listening.close()
+        await one.end()
 
 
 @pytest.mark.engine("kubernetes")

@@ -7,6 +7,7 @@ import base64
 import contextlib
 import json
 import shutil
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ class Place:
 
     def __init__(self, folder: Path, kubeconfig: Path, namespace: str) -> None:
         self.folder, self.kubeconfig, self.namespace = folder, kubeconfig, namespace
+        self.later = 0.0  # seconds by which the engine's clock is ahead
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[Place]:
@@ -46,7 +48,10 @@ class Place:
         (catalog / "environments.yml").write_text(yaml.safe_dump({"version": 1, "environments": {"k8s": place}}))
         self.journal = await open_journal(f"sqlite:///{self.folder}/journal.db")
         self.engine = UniversalInfrastructureInterface(
-            UniversalConfigLoader(catalog).load(), self.journal, facts=Facts(pids=(4711,), hostname="elsewhere")
+            UniversalConfigLoader(catalog).load(),
+            self.journal,
+            facts=Facts(pids=(4711,), hostname="elsewhere"),
+            clock=lambda: time.time() + self.later,
         )
         await self.engine.start()
         try:
@@ -110,6 +115,7 @@ async def test_an_expired_login_is_read_anew_once(cluster: Cluster, namespace: s
         assert CURE in result.message
         # Somebody renews it, and nothing has to be started anew.
         shutil.copy(cluster.kubeconfig, path)
+        place.later += 10.0  # for some seconds it is not asked again
         assert (await place.restart()).status is Status.DONE
         assert await place.recorded() == ["done"]
 
