@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 Schema = Mapping[str, Any]
+_PLAIN = {str: "string", bool: "boolean", int: "integer", float: "number", dict: "object", list: "array"}
 
 
 def alternatives(schema: Any) -> Iterator[Schema]:
@@ -15,7 +16,9 @@ def alternatives(schema: Any) -> Iterator[Schema]:
     if "anyOf" in schema:
         for one in schema["anyOf"]:
             yield from alternatives(one)
-    elif isinstance(schema.get("enum"), Sequence) and any(isinstance(one, Mapping | list) for one in schema["enum"]):
+    elif (enum := schema.get("enum")) is not None and (
+        isinstance(enum, Sequence) and any(isinstance(one, Mapping | list) for one in enum)
+    ):
         for one in schema["enum"]:
             yield lifted({"const": one})
     else:
@@ -25,6 +28,8 @@ def alternatives(schema: Any) -> Iterator[Schema]:
 def lifted(schema: Schema) -> Schema:
     """A constant mapping or list as the schema of its parts."""
     said = schema.get("const")
+    if said is None:  # most have none, and to ask what kind of thing it is takes the longest here
+        return schema
     if isinstance(said, Mapping):
         parts = {str(key): {"const": value} for key, value in said.items()}
         return {"type": "object", "properties": parts, "required": [*parts], "additionalProperties": False}
@@ -39,7 +44,8 @@ def values_of(schema: Any) -> list[Any]:
         return []
     if "const" in schema:
         return [schema["const"]]
-    return list(schema["enum"]) if isinstance(schema.get("enum"), Sequence) else []
+    enum = schema.get("enum")
+    return list(enum) if enum is not None and isinstance(enum, Sequence) else []
 
 
 def kinds_of(schema: Any) -> set[str]:
@@ -53,6 +59,8 @@ def kinds_of(schema: Any) -> set[str]:
 
 def kind_of(value: Any) -> str:
     """The JSON type of a value."""
+    if (plain := _PLAIN.get(type(value))) is not None:
+        return plain
     for kind, name in ((bool, "boolean"), (int, "integer"), (float, "number"), (str, "string"), (Mapping, "object")):
         if isinstance(value, kind):
             return name

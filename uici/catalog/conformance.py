@@ -42,11 +42,26 @@ def validator(schema: Any, mask: str | None = None) -> Any:
     )
 
 
+#: Compiled, by the schema's identity; the schema is kept, so that no other takes its id.
+_judges: dict[int, tuple[Any, Any]] = {}
+_MOST = 256
+
+
+def _judge(schema: Mapping[str, Any]) -> Any:
+    """One of the catalog's own schemas, which are asked for each entry, compiled once."""
+    known = _judges.get(id(schema))
+    if known is None:
+        if len(_judges) >= _MOST:
+            _judges.clear()
+        known = _judges[id(schema)] = (schema, validator(schema))
+    return known[1]
+
+
 def conform(document: Document, schema: Mapping[str, Any], data: Any, trail: tuple[Key, ...] = ()) -> None:
     """Notes in the document what in ``data``, which lies at ``trail``, does not satisfy one of the catalog's schemas."""
     # As the reader left it: a key that is missing must not hide the misspelt one beside it.
     read_wrong = frozenset(document.broken)
-    for error in validator(schema).iter_errors(data):
+    for error in _judge(schema).iter_errors(data):
         at = (*trail, *error.instance_path)
         if any(at[:depth] in read_wrong for depth in range(1, len(at) + 1)):
             continue  # the reader has already said what is wrong with this value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from decimal import Decimal
-from functools import cache
+from functools import cache, lru_cache
 from importlib import import_module
 from typing import Any
 
@@ -114,6 +114,7 @@ def log_patterns(lines: list[Any]) -> list[dict[str, Any]]:
     ]
 
 
+@lru_cache(maxsize=8192)
 def needed(source: str) -> frozenset[str]:
     """The extensions that an expression may use; each costs milliseconds and megabytes, and most expressions need none."""
     return frozenset(name for name, sign in _SIGNS.items() if sign.search(source))

@@ -198,8 +198,8 @@ def _cure(said: str) -> str:
 def _events(text: str) -> Iterator[Any]:
     parser = CParser(text)
     try:
-        while parser.check_event():
-            yield parser.get_event()
+        while (event := parser.get_event()) is not None:
+            yield event
     finally:
         parser.dispose()
 

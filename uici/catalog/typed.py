@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from uici.catalog import checked, expressions, functions, templates
@@ -51,6 +52,11 @@ class Typed:
         return self._tree
 
 
+@lru_cache(maxsize=8192)
+def _words_of(source: str) -> frozenset[str]:
+    return frozenset(_WORD.findall(source))
+
+
 class Checker:
     """Checks expressions against roots; equal ones are checked once."""
 
@@ -66,7 +72,7 @@ class Checker:
         if len(source) > LONGEST or "\0" in source:
             return Typed([Found("expression-syntax", f"is longer than {LONGEST} characters or holds a NUL", "", 0)])
         # Only the roots that it may read: so that most expressions of most operations share one environment.
-        words = set(_WORD.findall(source))
+        words = _words_of(source)
         seen = {name: one for name, one in roots.items() if name in words}
         environment = self.types.environment(seen, functions.needed(source))
         key = (source, id(environment))
