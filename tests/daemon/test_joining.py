@@ -23,7 +23,7 @@ class Engine:
     def __init__(self, work: Working, how: str) -> None:
         self.how, self.asked, self._real = how, 0, work.infrastructure.locate
         self.busy = asyncio.Event()
-        work.infrastructure.locate = self.locate  # type: ignore[method-assign]
+        work.infrastructure.locate = self.locate  # type: ignore[method-assign]  # this stands before the real one
 
     async def locate(self, environment: str, *what: Any) -> list[Resource]:
         if environment == "careful":

@@ -192,7 +192,7 @@ async def test_what_was_told_and_could_not_be_written_is_not_told_again(tmp_path
         journal.append = full  # type: ignore[method-assign]  # the real journal, on a disk that is full
         outbox.wake()
         await asyncio.wait_for(failed.wait(), LIMIT)
-        journal.append = append  # type: ignore[method-assign]
+        journal.append = append  # type: ignore[method-assign]  # there is room again
         sleeper.advance(6)
         await deliveries(journal, 1)
         assert len(one.told) == 1

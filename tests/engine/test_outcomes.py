@@ -1,8 +1,10 @@
-"""One Request against one world, as a table: what it is answered, and what was done to the world."""
+"""One Request against one world: what it is answered, and what was done to the world.
+
+Long because it is one table, which is read best as a whole.
+"""
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +12,8 @@ import pytest
 
 from tests.engine.rehearsal import rehearsing, write_world
 from tests.engine.test_execute import short
-from uici.executor import Outcome
-from uici.model import Call, OnlyIf
 
 RESTART = "Service.restart web"
-FAILED = OnlyIf(operation="service_status", parameters={"service": "web"}, expect='answer.state == "failed"')
 
 #: what is asked, how the world is, what must come of it: (status, reason, verification), effects on the world
 OUTCOMES: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, str | None, str | None], list[str]]] = {
@@ -341,76 +340,6 @@ OUTCOMES: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, str | None,
         ("needs_approval", "autonomy", None),
         [],
     ),
-    "the trouble that it is for is there": (
-        {"operation": "restart_service", "service": "web", "only_if": FAILED},
-        {"services": {"web": {"state": "failed"}}},
-        ("done", None, "recovered"),
-        [RESTART],
-    ),
-    "the trouble that it is for has gone": (
-        {"operation": "restart_service", "service": "web", "only_if": FAILED},
-        {},
-        ("refused", "nothing_to_do", None),
-        [],
-    ),
-    "the trouble has gone, and nothing tells how it is before": (
-        {"operation": "restart_blindly", "service": "web", "only_if": FAILED},
-        {},
-        ("refused", "nothing_to_do", None),
-        [],
-    ),
-    "the trouble of something else that it is for": (
-        {
-            "operation": "restart_service",
-            "service": "web",
-            "only_if": dataclasses.replace(FAILED, parameters={"service": "db"}),
-        },
-        {"services": {"web": {}, "db": {"state": "failed"}}},
-        ("done", None, "recovered"),
-        [RESTART],
-    ),
-    "the trouble cannot be seen": (
-        {"operation": "restart_service", "service": "web", "only_if": FAILED},
-        {"script": [{"call": "services.get", "then": "rejected"}]},
-        ("refused", "conflict", None),
-        [],
-    ),
-    "the trouble of something else cannot be seen": (
-        {"operation": "restart_blindly", "service": "web", "only_if": FAILED},
-        {"script": [{"call": "services.get", "then": "rejected"}]},
-        ("refused", "conflict", None),
-        [],
-    ),
-    "whether there is trouble cannot be decided": (
-        {
-            "operation": "restart_service",
-            "service": "web",
-            "only_if": dataclasses.replace(FAILED, expect="answer.nope == 1"),
-        },
-        {},
-        ("refused", "schema", None),
-        [],
-    ),
-    "a value is no template": (
-        {
-            "operation": "restart_service",
-            "service": "web",
-            "only_if": dataclasses.replace(FAILED, parameters={"service": "${alert.name}"}),
-        },
-        {},
-        ("refused", "unknown_target", None),
-        [],
-    ),
-    "what the trouble is may depend on what else is known": (
-        {
-            "operation": "restart_service",
-            "service": "web",
-            "only_if": dataclasses.replace(FAILED, expect="answer.state == wanted", roots={"wanted": "running"}),
-        },
-        {},
-        ("done", None, "recovered"),
-        [RESTART],
-    ),
     "a dry run": (
         {"operation": "restart_service", "service": "web", "dry_run": True},
         {},
@@ -440,7 +369,17 @@ OUTCOMES: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, str | None,
 
 @pytest.mark.parametrize("name", OUTCOMES)
 async def test_outcome(name: str, folder: Path) -> None:
-    asked, world, expected, effects = OUTCOMES[name]
+    await comes_out(folder, *OUTCOMES[name])
+
+
+async def comes_out(
+    folder: Path,
+    asked: dict[str, Any],
+    world: dict[str, Any],
+    expected: tuple[str, str | None, str | None],
+    effects: list[str],
+) -> None:
+    """One Request against one world: what it is answered, what was done, and that the journal has both."""
     write_world(folder / "world.json", **world)
     async with rehearsing(folder) as rehearsal:
         result = await rehearsal.run(**asked)
@@ -493,28 +432,3 @@ async def test_what_is_its_own_is_told_with_what_shows_it(
         assert (why or "").startswith(says or ""), why
         assert (why is None) == (says is None)
         assert await infrastructure.is_self(environment, web) == (says is not None)
-
-
-@pytest.mark.parametrize(("about", "looks"), [("web", 2), ("db", 3)])
-async def test_the_same_question_is_asked_once(
-    about: str, looks: int, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """How it was before and whether the trouble is there: one look tells both, right before the change."""
-    failed = {"state": "failed"}
-    write_world(folder / "world.json", services={"web": failed, "db": failed})
-    async with rehearsing(folder) as rehearsal:
-        opened = await rehearsal.infrastructure._core.environments.get("stage")
-        run, paths = opened.executor.run, []
-
-        async def watched(call: Call) -> Outcome:
-            paths.append(call.path)
-            return await run(call)
-
-        monkeypatch.setattr(opened.executor, "run", watched)
-        only_if = dataclasses.replace(FAILED, parameters={"service": about})
-        result = await rehearsal.run("restart_service", service="web", only_if=only_if)
-        seen = [(one.kind, one.verdict) for one in result.evidence if one.kind in ("before", "only_if")]
-        assert seen == [("before", "done"), ("only_if", "holds")], result.message
-        assert paths.index("Service.restart") == looks
-        [entry] = await rehearsal.entries("result")
-        assert entry.data["seen"] is True
