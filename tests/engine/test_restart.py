@@ -12,11 +12,21 @@ from uici_rehearsal import RehearsalExecutor
 from tests.engine.rehearsal import Rehearsal, rehearsing, write_world
 from tests.engine.test_execute import short
 from tests.engine.test_journal_fails import FullDisk
-from tests.engine.test_outcomes import FAILED
+from tests.engine.test_only_if import FAILED
 from uici.engine.environments import AWAY
 from uici.engine.recover import recovered
 from uici.executor import Outcome
 from uici.model import Call, Evidence, JournalError, Reason, Status
+
+
+async def _taken_up(folder: Path, expected: tuple[str, str | None, str | None], effects: list[str]) -> None:
+    """By the next process, to its end."""
+    async with rehearsing(folder) as rehearsal:
+        (request,) = await rehearsal.infrastructure.start()
+        result = await rehearsal.infrastructure.wait(request)
+        assert result is not None
+        assert short(result) == expected, result.message
+        assert rehearsal.effects == effects
 
 
 async def test_a_close_stops_what_runs_and_the_next_start_settles_it(
@@ -245,12 +255,7 @@ async def test_what_was_settled_not_to_have_happened_is_not_done_after_a_restart
             await rehearsal.run("restart_once", service="web")
         await rehearsal.infrastructure.close(0)
         disk.make_room()
-    async with rehearsing(folder) as rehearsal:
-        (request,) = await rehearsal.infrastructure.start()
-        result = await rehearsal.infrastructure.wait(request)
-        assert result is not None
-        assert short(result) == ("failed", "executor", None), result.message
-        assert rehearsal.effects == []
+    await _taken_up(folder, ("failed", "executor", None), [])
 
 
 async def test_what_is_left_of_a_call_that_did_not_happen_is_taken_back_after_a_restart(folder: Path) -> None:
@@ -349,12 +354,7 @@ async def test_what_was_only_rejected_before_a_restart_is_not_done_where_the_tro
         world = rehearsal.world
         world["services"]["web"]["state"] = "running"
         rehearsal.change_world(**world)
-    async with rehearsing(folder) as rehearsal:
-        (request,) = await rehearsal.infrastructure.start()
-        result = await rehearsal.infrastructure.wait(request)
-        assert result is not None
-        assert short(result) == ("failed", "cancelled", None), result.message
-        assert rehearsal.effects == []
+    await _taken_up(folder, ("failed", "cancelled", None), [])
 
 
 async def test_what_was_verified_and_is_ill_after_a_restart_is_not_taken_back_to_what_is_going(folder: Path) -> None:
