@@ -47,6 +47,7 @@ async def _verify(
     held: Any = None
     while True:
         changed.clear()
+        asked = core.clock()
         verdict, seen, steady = await _sample(core, execution, definition, roots)
         at = core.clock()
         execution.note("sample", definition.operation, verdict, seen)
@@ -61,7 +62,8 @@ async def _verify(
                 held_since, held = at, steady
             if at - held_since >= definition.stable_for:
                 return Verification.RECOVERED
-            wait = min(definition.every, held_since + definition.stable_for - at)
+            # Answers count, so the last one is asked for as long ahead as this one took to come.
+            wait = min(definition.every, max(0.0, held_since + definition.stable_for - at - (at - asked)))
         else:
             held_since = None
             if at >= until:
