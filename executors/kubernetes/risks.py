@@ -395,4 +395,4 @@ def _is_open(schema: Schema) -> bool:
 
 def _from_the_cluster(schema: Any) -> bool:
     """Known only from an answer of the cluster, or not at all."""
-    return isinstance(schema, Mapping) and (not schema or schema.get("readOnly") is True)
+    return isinstance(schema, dict) and (not schema or schema.get("readOnly") is True)

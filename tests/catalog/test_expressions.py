@@ -96,6 +96,21 @@ def test_the_check_says_nothing_of_what_gives_a_value() -> None:
     assert [cel for cel in right if Checker().check(cel, OPEN).problems] == []
 
 
+def test_a_check_of_the_same_expression_with_other_roots_is_another() -> None:
+    checker, one, other = Checker(), {"type": "string"}, {"type": "object", "properties": {"b": {"type": "string"}}}
+    problems = {
+        name: bool(checker.check("a.b == 'x'", roots).problems)
+        for name, roots in (
+            ("text has no fields", {"a": one}),
+            ("an object has", {"a": other}),
+            ("the one that has is another root", {"b": other}),
+            ("and that one is not read", {"a": one, "b": other}),
+            ("asked once more", {"a": other, "b": one}),
+        )
+    }
+    assert list(problems.values()) == [True, False, True, True, False], problems
+
+
 def test_where_types_do_not_tell_of_an_optional_its_value_does() -> None:
     compiled, doubtful = expressions._compiled("[x[?0].orValue(1)]", frozenset("x"))
     assert doubtful

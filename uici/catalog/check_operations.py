@@ -24,11 +24,11 @@ def schemas(scope: Scope) -> None:
         if entry.broken:
             continue
         definition = entry.definition
-        _schema(entry, "parameters", definition["parameters"])
+        judge = _schema(entry, "parameters", definition["parameters"])
         _schema(entry, "returns", definition.get("returns", {}))
         if entry.broken:
             continue
-        _parameters(entry, definition)
+        _parameters(entry, definition, judge)
 
 
 def expressions(scope: Scope) -> None:
@@ -38,9 +38,10 @@ def expressions(scope: Scope) -> None:
             _asked(scope, entry, entry.definition)
 
 
-def _schema(entry: Entry, key: str, schema: Any) -> None:
+def _schema(entry: Entry, key: str, schema: Any) -> Any:
+    """What judges by it; None where it is no schema."""
     try:
-        validator(schema)
+        return validator(schema)
     except jsonschema_rs.ValidationError as error:
         said = str(error).split("\n", 1)[0]
         message, hint = f"is no JSON Schema: {short(said)}", _cure(said)
@@ -48,6 +49,7 @@ def _schema(entry: Entry, key: str, schema: Any) -> None:
             kind = said.split('"')[1] if '"' in said else said
             message, hint = f"{kind!r} is no type of JSON Schema", did_you_mean(kind, _TYPES)
         entry.add("bad-schema", message, hint, at=(key, *error.instance_path))
+        return None
 
 
 def _mapping(schema: Any) -> Mapping[str, Any]:
@@ -62,7 +64,7 @@ def _cure(said: str) -> str:
     return "see https://json-schema.org/understanding-json-schema"
 
 
-def _parameters(entry: Entry, definition: Mapping[str, Any]) -> None:
+def _parameters(entry: Entry, definition: Mapping[str, Any], judge: Any) -> None:
     parameters = definition["parameters"]
     properties = parameters.get("properties", {})
     if parameters.get("additionalProperties", True) is not False and "patternProperties" not in parameters:
@@ -90,7 +92,7 @@ def _parameters(entry: Entry, definition: Mapping[str, Any]) -> None:
     ):
         message = f"the parameter {name!r}, which names the target, need not be given"
         entry.add("optional-target", message, f"add required: [{name}]", at=("parameters",))
-    _defaults(entry, parameters)
+    _defaults(entry, parameters, judge)
     grace = properties.get("grace_seconds")
     if isinstance(grace, Mapping):
         limit = duration(definition.get("timeout", "60s"))
@@ -101,9 +103,8 @@ def _parameters(entry: Entry, definition: Mapping[str, Any]) -> None:
             entry.add("grace-exceeds-timeout", message, hint, at=("parameters", "properties", "grace_seconds"))
 
 
-def _defaults(entry: Entry, parameters: Mapping[str, Any]) -> None:
+def _defaults(entry: Entry, parameters: Mapping[str, Any], judge: Any) -> None:
     """By the whole schema, for a part of it may refer to another; what stands beside ``properties`` is for a request."""
-    judge = validator(parameters)
     for name, about in parameters.get("properties", {}).items():
         if "default" in _mapping(about):
             for error in judge.iter_errors({name: about["default"]}):

@@ -22,6 +22,8 @@ from uici.model.record import dataclass
 
 MOST_BYTES = 16 * 1024 * 1024
 DEEPEST = 64
+#: What a plain scalar that may be something other than text begins with.
+_NOT_TEXT = frozenset("~nNtTfFyYoO+-.0123456789")
 Key = str | int
 Trail = tuple[Key, ...]
 
@@ -217,17 +219,18 @@ class _Frame:
     container: Any
     mark: _Mark
     name: Key
+    is_list: bool
     waiting: tuple[str, int, int] | None = None
     is_key: bool = False
 
     @property
     def wants_key(self) -> bool:
-        return self.waiting is None and isinstance(self.container, dict)
+        return self.waiting is None and not self.is_list
 
     @property
     def current(self) -> tuple[Key, ...]:
         """The name of what is being read in it."""
-        if isinstance(self.container, list):
+        if self.is_list:
             return (len(self.container),)
         return (self.waiting[0],) if self.waiting else ()
 
@@ -246,7 +249,7 @@ class _Builder:
             if kind is events.ScalarEvent:
                 self._scalar(event)
             elif kind is events.MappingStartEvent or kind is events.SequenceStartEvent:
-                self._start(event, {} if kind is events.MappingStartEvent else [])
+                self._start(event, kind is events.SequenceStartEvent)
             elif kind is events.MappingEndEvent or kind is events.SequenceEndEvent:
                 ended = self.stack.pop()
                 if ended.is_key:
@@ -263,44 +266,52 @@ class _Builder:
             self._say("empty-file", "is empty", "begin it with: version: 1", 1, 1)
             self.document.readable = False  # what it would define is not known: others that name it are not wrong
 
-    def _start(self, event: Any, container: Any) -> None:
+    def _start(self, event: Any, is_list: bool) -> None:
         line, column = self._at(event)
         if len(self.stack) >= DEEPEST:
             raise _TooDeepError(line, column)
-        self._decorations(event, line, column)
-        frame = _Frame(container, _Mark(line, column), "")
-        if self.stack and self.stack[-1].wants_key:
+        if event.anchor or event.tag:
+            self._decorations(event, line, column)
+        container: Any = [] if is_list else {}
+        frame = _Frame(container, _Mark(line, column), "", is_list)
+        above = self.stack[-1] if self.stack else None
+        if above is not None and above.wants_key:
             self._say("key-not-text", "a mapping or list stands as a key", "keys are text", line, column)
             frame.is_key = True
         else:
-            frame.name = (self.stack[-1].current or ("",))[0] if self.stack else ""
-            self._put(container, line, column, "")
+            if above is not None:
+                (frame.name,) = above.current
+            self._put(above, container, line, column, "")
         self.document.marks[id(container)] = frame.mark
         self.stack.append(frame)
 
     def _alias(self, event: Any) -> None:
         line, column = self._at(event)
         self._say("yaml-alias", f"is an alias (*{event.anchor})", "write it out, or use same_as", line, column)
-        if self.stack and self.stack[-1].wants_key:
+        above = self.stack[-1] if self.stack else None
+        if above is not None and above.wants_key:
             self._placeholder(line, column)
         else:
-            self._put(None, line, column, "")
+            self._put(above, None, line, column, "")
 
     def _placeholder(self, line: int, column: int) -> None:
         self.stack[-1].waiting = (f"\0{line}:{column}", line, column)
 
     def _scalar(self, event: Any) -> None:
-        line, column = self._at(event)
-        self._decorations(event, line, column)
-        style = event.style or ""
-        if self.stack and self.stack[-1].wants_key:
-            self._key(event.value, bool(style), line, column)
+        mark = event.start_mark
+        line, column = mark.line + 1, mark.column + 1
+        if event.anchor or event.tag:
+            self._decorations(event, line, column)
+        style, value = event.style or "", event.value
+        frame = self.stack[-1] if self.stack else None
+        plain = not style and (not value or value[0] in _NOT_TEXT)
+        if frame is not None and frame.waiting is None and not frame.is_list:
+            self._key(frame, value, plain, line, column)
             return
-        self._put(event.value if style else self._resolve(event.value, line, column), line, column, style)
+        self._put(frame, self._resolve(value, line, column) if plain else value, line, column, style)
 
-    def _key(self, text: str, quoted: bool, line: int, column: int) -> None:
-        frame = self.stack[-1]
-        if not quoted and _PLAIN.fullmatch(text):
+    def _key(self, frame: _Frame, text: str, plain: bool, line: int, column: int) -> None:
+        if plain and _PLAIN.fullmatch(text):
             cure = f'write it in quotes: "{text}"'
             self._say("key-not-text", f"the key {text or 'null'} is not text", cure, line, column)
         frame.waiting = (text, line, column)
@@ -309,12 +320,10 @@ class _Builder:
             cure = f"the first is at line {first[0]}; remove one"
             self._say("duplicate-key", f"the key {text!r} stands here twice", cure, line, column)
 
-    def _put(self, value: Any, line: int, column: int, style: str) -> None:
-        if not self.stack:
+    def _put(self, frame: _Frame | None, value: Any, line: int, column: int, style: str) -> None:
+        if frame is None:
             self.document.data = value
-            return
-        frame = self.stack[-1]
-        if isinstance(frame.container, list):
+        elif frame.is_list:
             frame.mark.entries[len(frame.container)] = (line, column, line, column, style)
             frame.container.append(value)
         elif frame.waiting is not None:
@@ -375,4 +384,5 @@ class _Builder:
 
     @staticmethod
     def _at(event: Any) -> tuple[int, int]:
-        return event.start_mark.line + 1, event.start_mark.column + 1
+        mark = event.start_mark
+        return mark.line + 1, mark.column + 1

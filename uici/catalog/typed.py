@@ -63,6 +63,8 @@ class Checker:
     def __init__(self) -> None:
         self.types = Types()
         self._known: dict[tuple[str, int], Typed] = {}
+        #: Found by the very roots, which are kept, so that no others take their ids: one look-up for most.
+        self._same: dict[tuple[object, ...], tuple[Typed, Any]] = {}
 
     def check(self, source: str, roots: Mapping[str, Schema]) -> Typed:
         """Of bare CEL."""
@@ -72,13 +74,17 @@ class Checker:
         if len(source) > LONGEST or "\0" in source:
             return Typed([Found("expression-syntax", f"is longer than {LONGEST} characters or holds a NUL", "", 0)])
         # Only the roots that it may read: so that most expressions of most operations share one environment.
-        words = _words_of(source)
-        seen = {name: one for name, one in roots.items() if name in words}
+        seen = {name: roots[name] for name in _words_of(source) if name in roots}
+        same = (source, *seen, *map(id, seen.values()))
+        known = self._same.get(same)
+        if known is not None:
+            return known[0]
         environment = self.types.environment(seen, functions.needed(source))
         key = (source, id(environment))
         found = self._known.get(key)
         if found is None:
             found = self._known[key] = self._check(source, roots, environment)
+        self._same[same] = (found, seen)
         return found
 
     def condition(self, source: str, roots: Mapping[str, Schema]) -> Typed:
