@@ -57,6 +57,13 @@ def test_any_data_gives_the_same(case: dict[str, Any], data: st.DataObject) -> N
     same(case["cel"], {name: data.draw(DATA) for name in case["roots"]})
 
 
+def test_a_nest_as_deep_as_cel_reads_it_is_looked_through_at_once() -> None:
+    source = "z.a"
+    for name in ("z", *(f"v{number}" for number in range(28))):
+        source = f"l.map({name}, {source})"
+    assert pruned([{"a": 1, "b": 2}], parts(source)["l"]) == [{"a": 1}]
+
+
 EXPRESSIONS = st.recursive(
     st.sampled_from(["x", "y", "1", "0", "''", "'a'", "null", "true", "[]", "{'a': x}", "[x, y.a]"]),
     lambda inner: st.one_of(

@@ -70,11 +70,14 @@ class _Value:
 
 _MADE = _Value()
 _Scope = Mapping[str, _Value]
+#: Within so many comprehensions each is looked at until it settles, which takes up to three looks; deeper ones once.
+_SETTLED = 4
 
 
 class _Look:
     def __init__(self) -> None:
         self.roots: dict[str, Need] = {}
+        self.depth = 0
 
     def value(self, one: Expr, scope: _Scope) -> _Value:
         match one.kind:
@@ -122,7 +125,8 @@ class _Look:
         ranged, start, going, step, result = one.parts
         inner = {**scope, one.name: _items(self.value(ranged, scope))}
         kept = self.value(start, scope)
-        for _ in range(3):
+        self.depth += 1
+        for _ in range(3 if self.depth <= _SETTLED else 1):
             inner[one.accumulator] = kept
             _use(self.value(going, inner))
             grown = kept | self.value(step, inner)
@@ -131,6 +135,7 @@ class _Look:
             kept = grown
         else:
             _use(kept)
+        self.depth -= 1
         inner[one.accumulator] = kept
         del inner[one.name]
         return self.value(result, {**scope, one.accumulator: kept})
