@@ -116,6 +116,16 @@ async def test_an_undo_leaves_alone_what_somebody_else_changed(folder: Path) -> 
         assert rehearsal.world["services"]["web"]["replicas"] == 7
 
 
+async def test_an_undo_reads_the_answer_of_what_it_undoes(folder: Path) -> None:
+    write_world(folder / "world.json", {"web": {"health": "unhealthy"}})
+    async with rehearsing(folder) as rehearsal:
+        result = await rehearsal.run("exchange_image", service="web", image="2")
+        assert result.undo is not None
+        assert result.undo["status"] == "done", result.undo
+        assert rehearsal.effects == ["Service.set web", "Service.set web"]
+        assert rehearsal.world["services"]["web"]["image"] == "1"
+
+
 async def test_a_failed_undo_closes_the_target_and_tells_people(folder: Path) -> None:
     write_world(
         folder / "world.json",
@@ -201,3 +211,17 @@ async def test_verification_without_an_answer_is_inconclusive_and_undoes_nothing
         assert result.verification is Verification.INCONCLUSIVE
         assert result.undo is None
         assert rehearsal.world["services"]["web"]["replicas"] == 2
+
+
+async def test_whoever_listens_stops_nothing(folder: Path) -> None:
+    async with rehearsing(folder) as rehearsal:
+        told: list[Any] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, said: told.append(said["exception"]))
+
+        def fall(_: str, evidence: Any) -> None:
+            raise BrokenPipeError(evidence.kind)
+
+        rehearsal.infrastructure.on_progress = fall
+        result = await rehearsal.run("restart_service", service="web")
+        assert result.status is Status.DONE
+        assert {type(one) for one in told} == {BrokenPipeError}

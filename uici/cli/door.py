@@ -112,7 +112,7 @@ class Remote:
 
     def _follow(self, id: str, lines: Progress) -> None:
         # What cannot be followed is told by `uici logs`; here it keeps nobody from the result.
-        with contextlib.suppress(DaemonError, BrokenPipeError):
+        with contextlib.suppress(DaemonError, OSError):
             for event in self.client.lines(id, follow=True):
                 if event["event"] != "end":
                     lines(event)

@@ -5,8 +5,12 @@ Errors end here: a person's mistake is told in one line with its cure and never 
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import importlib
+import os
 import sys
+from collections.abc import Iterator
 from typing import Any, cast
 
 import click
@@ -46,8 +50,28 @@ SECTIONS: dict[str, tuple[str, ...]] = {
 }
 
 
+class GoneError(Exception):
+    """Whoever read what is said here (head, less) has gone. click would make a failure of a BrokenPipeError."""
+
+
+@contextlib.contextmanager
+def _read_or_not() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise GoneError from None
+
+
 class Lazy(click.Group):
     """Lists commands from ``COMMANDS`` alone; ``load`` imports the real one, which alone pays for rich."""
+
+    def make_context(self, *args: Any, **more: Any) -> click.Context:
+        with _read_or_not():
+            return super().make_context(*args, **more)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _read_or_not():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -91,6 +115,9 @@ def uici() -> None:
 def run(args: list[str] | None = None) -> None:
     """Runs it and exits: 0 done, 1 failed, 2 wrong usage or an invalid request, 3 refused, 4 unverified, 5 needs
     approval, 6 in doubt, 130 interrupted."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started this
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
     try:
         code: Any = uici.main(args=args, prog_name="uici", standalone_mode=False)
     except Exit as error:
@@ -107,11 +134,29 @@ def run(args: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         click.echo("interrupted", err=True)
         code = 130
-    except BrokenPipeError:
-        # The reader (head, less) has gone; that is its right.
-        sys.stderr.close()
-        code = 0
+    except GoneError:
+        code = 0  # that is its right
+    except OSError as error:
+        if error.filename is not None or error.errno not in _UNWRITABLE:
+            raise
+        click.echo(f"error: what there was to say cannot be written: {error.strerror}", err=True)
+        code = 1
+    _unread()
     sys.exit(code if isinstance(code, int) else 0)
+
+
+#: Of a file or a terminal that takes no more.
+_UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF})
+
+
+def _unread() -> None:
+    """What nobody takes any more is thrown away: the interpreter would complain of it at its end, by another exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _ours() -> type[Exception]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections.abc import Callable, Mapping
@@ -64,10 +65,11 @@ def run(
     # Between its lines nobody wants to hear how often it was looked at.
     progress = (lambda _: None) if as_json else _but_samples(show.progress) if follows else show.progress
     result = entry.ask(asked, progress, lines)
-    if as_json:
-        show.as_json(result)
-    else:
-        show.result(result)
+    with contextlib.suppress(BrokenPipeError):  # whoever reads may go: how it ended is the exit status all the same
+        if as_json:
+            show.as_json(result)
+        else:
+            show.result(result)
     return Result.from_json(result).exit_code
 
 

@@ -5,6 +5,7 @@ What an engine or a stranger said is shown as text: control characters in it nev
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -73,15 +74,16 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str =
 
 
 def progress(seen: Mapping[str, Any]) -> None:
-    """One line a piece of evidence, on stderr, as it happens."""
+    """One line a piece of evidence, on stderr, as it happens. Whoever reads may go: the request goes on to its end."""
     verdict = clean(seen.get("verdict", ""))
     data = seen.get("data") or {}
     more = clean(data.get("message", "")) if isinstance(data, Mapping) else ""
-    click.echo(
-        f"  {clean(seen.get('kind', '')):<8} {clean(seen.get('name', '')):<32} {coloured(verdict, err=True)}"
-        + (f"  {more}" if more else ""),
-        err=True,
-    )
+    with contextlib.suppress(OSError):
+        click.echo(
+            f"  {clean(seen.get('kind', '')):<8} {clean(seen.get('name', '')):<32} {coloured(verdict, err=True)}"
+            + (f"  {more}" if more else ""),
+            err=True,
+        )
 
 
 def result(data: Mapping[str, Any]) -> None:

@@ -180,7 +180,11 @@ class Execution:
         seen = Evidence(kind=kind, name=name, verdict=verdict, at=rfc3339(self.clock()), data=data)
         self._keep(seen)
         if self.progress is not None:
-            self.progress(self.id, seen)
+            try:
+                self.progress(self.id, seen)
+            except Exception as error:  # noqa: BLE001 - whoever listens must not be able to stop what has begun
+                said = {"message": f"on_progress failed; the request {self.id} goes on", "exception": error}
+                asyncio.get_running_loop().call_exception_handler(said)
 
     def _keep(self, seen: Evidence) -> None:
         """Bounded: of a very long walk the beginning and the end are kept."""

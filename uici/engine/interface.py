@@ -44,7 +44,7 @@ class UniversalInfrastructureInterface:
     """One engine over one catalog and one journal. ``start`` before anything else, ``close`` at the end.
 
     ``clock`` gives seconds since the epoch, ``sleep`` waits; tests own both. ``on_progress`` is told every piece of
-    evidence as it happens, with its Request's id.
+    evidence as it happens, with its Request's id; what it raises is told to the loop's exception handler and stops nothing.
     """
 
     def __init__(
