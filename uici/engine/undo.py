@@ -113,7 +113,8 @@ async def _child(core: Core, execution: Execution, command: Command, steps: Step
     try:
         request = Request(
             operation=definition.operation,
-            parameters=render(definition.parameters, steps.roots),
+            # Of one that failed half way there is no answer, and an undo that reads it is a person's.
+            parameters=render(definition.parameters, {**steps.roots, "answer": execution.answer}),
             environment=command.environment.name,
             reason=f"undo of {command.id}",
             confirm=command.request.confirm,
