@@ -204,6 +204,8 @@ class Reach:
         if mode and not mode.startswith("container:"):
             networks.setdefault(mode, ())
         for name, aliases in networks.items():
+            if name == "host":  # docker-py makes the mode of what it calls the network
+                self.everything("it joins the host's network")
             if name in ("default", "bridge", "none", "host"):
                 continue  # where nobody has a name
             network = await self._view.reads.network(name)
