@@ -215,8 +215,11 @@ class Reach:
                 await self.aliases(network, [*aliases, wants.name, *wants.hosts], but="")
 
     async def aliases(self, network: Attrs, names: Sequence[str], *, but: str) -> None:
-        """Members of a network that one of these names reaches now; a second one would take their traffic."""
-        wanted = {name for name in names if name}
+        """Members of a network that one of these names reaches now; a second one would take their traffic.
+
+        Docker's DNS knows no capital letters.
+        """
+        wanted = {name.lower() for name in names if name}
         for one in self._view.members_of(network):
             if not wanted or one["Id"] == but:
                 continue
@@ -226,7 +229,7 @@ class Reach:
             for end in ends:
                 if end.get("NetworkID") == network["Id"]:
                     answers |= set(end.get("Aliases") or ()) | set(end.get("DNSNames") or ())
-            if wanted & answers:
+            if wanted & {name.lower() for name in answers}:
                 self.touches.append(self._view.touch(one))
 
     async def mount(self, mount: Mapping[str, Any]) -> None:
