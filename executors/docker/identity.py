@@ -129,6 +129,10 @@ class _Look:
         for one in self.listed:
             if await self._answers(one, host, port):
                 await self.carrier(one)
+                # Who lives in its network may be the one that answers there.
+                for key, tie in self.ties.items():
+                    if one["Id"] in tie.spaces:
+                        await self.carrier(self.by_id[key])
         here = not self.mine or any(_runs_in_the_hosts_network(one) for one in self.mine)
         if here and port is not None and (host in _LOOPBACK or _is_address(host)):
             await self._in_the_hosts_network(port)

@@ -76,6 +76,22 @@ async def test_what_answers_at_an_address_that_it_needs(scene: Docker, need: str
     assert "container/other" not in found
 
 
+@pytest.mark.parametrize("need", ["front:5432", "ADDRESS:5432", "127.0.0.1:PORT"])
+async def test_what_answers_in_the_network_of_another_container(scene: Docker, need: str) -> None:
+    """A store behind a VPN's or a proxy's container bears neither its address nor its ports."""
+    front = scene.run("front", network="net", ports={"5432/tcp": ("127.0.0.1", None)})
+    behind = scene.run("behind", network_mode=f"container:{front.id}")
+    try:
+        settings = front.attrs["NetworkSettings"]
+        address, port = settings["Networks"]["net"]["IPAddress"], settings["Ports"]["5432/tcp"][0]["HostPort"]
+        found, _ = await identity(scene, needs=(need.replace("ADDRESS", address).replace("PORT", port),))
+        assert {"container/front", "container/behind"} <= found
+        assert "container/other" not in found
+    finally:
+        behind.remove(force=True)
+        front.remove(force=True)
+
+
 async def test_what_platform_yml_names(scene: Docker) -> None:
     names = (
         {"name": "other"},
