@@ -88,6 +88,7 @@ def test_authorise(case: dict[str, Any]) -> None:
             ],
             paused_by=case.get("paused_by"),
             closed_because=case.get("closed"),
+            key=case.get("key"),
             undo=case.get("undo", False),
             at=AT,
             now="2027-01-15T08:00:00.000000000Z",
