@@ -130,6 +130,12 @@ def test_places_inside_text(text: str, trail: tuple[Any, ...], needle: str) -> N
     assert text.split("\n")[line - 1][column - 1 :].startswith(needle)
 
 
+@pytest.mark.parametrize("end", ["\r", "\r\n", "\x85", "\u2028", "\u2029"])
+def test_places_inside_text_where_lines_end_otherwise(end: str) -> None:
+    document = of(f"# one{end}# two{end}b: 1\na: 'x ${{q}}'\n")
+    assert document.place(("a",), offset=4) == (4, 9)
+
+
 @pytest.mark.parametrize("text", ['a: "b\\tc ${q}"', "a: >\n  one\n  two ${q}\n", "a: one\n  two ${q}"])
 def test_where_a_place_inside_cannot_be_told_it_is_the_texts_own(text: str) -> None:
     assert of(text).place(("a",), offset=6) == (1, 4)

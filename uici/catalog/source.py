@@ -36,6 +36,10 @@ _PLAIN = re.compile(
 )
 
 
+#: What ends a line to libyaml, whose numbers of lines are told.
+_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
+
+
 @dataclass(slots=True)
 class _Mark:
     """Of one mapping or list: its own place, and for each key the places of key and value and the value's style."""
@@ -108,7 +112,7 @@ class Document:
 
     def _inside(self, value: str, line: int, column: int, style: str, offset: int) -> tuple[int, int]:
         if self._lines is None:
-            self._lines = self.text.split("\n")
+            self._lines = _BREAK.split(self.text)
         if style in ("|", ">"):
             row = value.count("\n", 0, offset)
             begin = value.rfind("\n", 0, offset) + 1
