@@ -10,9 +10,10 @@ import asyncio
 import ipaddress
 import os
 import re
+import socket
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from uici.executor import Facts, Identity
 from uici.model import Resource
@@ -22,6 +23,8 @@ from uici_executors.docker.made import Attrs, Ties
 from uici_executors.docker.reads import Reads
 
 _SHORT = re.compile(r"[0-9a-f]{12}")
+#: Seconds that looking one name up may take.
+LOOKING_UP = 5.0
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0", "::", ""})  # noqa: S104 - compared, not bound
 
 
@@ -32,8 +35,9 @@ async def identity(reads: Reads, facts: Facts, environment: str) -> Identity:
     look = _Look(reads, facts)
     await look.begin()
     shows = await look.own()
-    for need in facts.needs:
-        await look.need(need)
+    meanings = await asyncio.gather(*(look.meant(need) for need in facts.needs))
+    for need, meant in zip(facts.needs, meanings, strict=True):
+        await look.need(need, meant)
     for name in facts.names:
         if name.get("environment") in (None, environment):
             await look.named(name)
@@ -49,6 +53,7 @@ class _Look:
         self.listed: list[Attrs] = []
         self.by_id: Mapping[str, Attrs] = {}
         self.ties: Mapping[str, Ties] = {}
+        self.addresses: set[str] = set()
         self.found: list[Resource] = []
         self.mine: list[Attrs] = []
         self._done: set[str] = set()
@@ -58,6 +63,7 @@ class _Look:
         self.listed = await self.reads.containers()
         self.by_id = {one["Id"]: one for one in self.listed}
         self.ties = await self.reads.ties(self.listed)
+        self.addresses = {address for one in self.listed for address in _addresses_of(one)}
 
     async def own(self) -> str:
         """The container that UICI runs in, if any; the words that show it."""
@@ -116,27 +122,42 @@ class _Look:
 
     # What it needs
 
-    async def need(self, address: str) -> None:
-        """``host:port``, a URL or a unix path: whoever answers there."""
+    async def need(self, address: str, meant: Sequence[str]) -> None:
+        """``host:port``, a URL or a unix path: whoever answers there. ``meant``: what its name is looked up as."""
         if address.startswith(("/", "unix:")):
             return await self._socket(address.removeprefix("unix:").replace("//", "/"))
-        parts = urlsplit(address if "//" in address else f"//{address}")
+        parts = _parts(address)
         host = (parts.hostname or "").lower()
         try:
             port = parts.port
         except ValueError:
             port = None
+        hosts = [host, *meant]
         for one in self.listed:
-            if await self._answers(one, host, port):
+            if any([await self._answers(one, name, port) for name in hosts]):
                 await self.carrier(one)
                 # Who lives in its network may be the one that answers there.
                 for key, tie in self.ties.items():
                     if one["Id"] in tie.spaces:
                         await self.carrier(self.by_id[key])
         here = not self.mine or any(_runs_in_the_hosts_network(one) for one in self.mine)
-        if here and port is not None and (host in _LOOPBACK or _is_address(host)):
+        if here and port is not None and any(name in _LOOPBACK or _is_address(name) for name in hosts):
             await self._in_the_hosts_network(port)
         return None
+
+    async def meant(self, address: str) -> list[str]:
+        """What a name in an address is looked up as by UICI now, of the places where this engine or its machine may answer."""
+        host = "" if address.startswith(("/", "unix:")) else (_parts(address).hostname or "").lower()
+        if host in _LOOPBACK or _is_address(host):
+            return []
+        engine = urlsplit(str(self.reads.settings.get("base_url", ""))).hostname or ""
+        found, engines = await asyncio.gather(_addresses(host), _addresses(engine))
+        inside = bool(self.mine or self.facts.containers)
+        return [
+            one
+            for one in found
+            if one in self.addresses or one in engines or await asyncio.to_thread(_of_the_machine, one, inside)
+        ]
 
     async def _in_the_hosts_network(self, port: int) -> None:
         """Docker does not know the ports of those containers; where /proc does not tell either, each may be it."""
@@ -148,11 +169,9 @@ class _Look:
                     await self.carrier(one)
 
     async def _answers(self, attrs: Attrs, host: str, port: int | None) -> bool:
-        ends = ((attrs.get("NetworkSettings") or {}).get("Networks") or {}).values()
-        addresses = {end.get(key) for end in ends for key in ("IPAddress", "GlobalIPv6Address")} - {"", None}
-        if host in addresses:
+        if host in _addresses_of(attrs):
             return True
-        if port is not None and (host in _LOOPBACK or _is_address(host)):
+        if port is not None and (host in _LOOPBACK or _is_address(host)) and host not in self.addresses:
             for published in attrs.get("Ports") or ():
                 if published.get("PublicPort") == port and (
                     host in _LOOPBACK or published.get("IP") in (host, "0.0.0.0", "::")  # noqa: S104 - compared
@@ -241,6 +260,42 @@ def _real(path: str) -> str:
 
 def _runs_in_the_hosts_network(attrs: Attrs) -> bool:
     return attrs.get("State") == "running" and (attrs.get("HostConfig") or {}).get("NetworkMode") == "host"
+
+
+def _parts(address: str) -> SplitResult:
+    return urlsplit(address if "//" in address else f"//{address}")
+
+
+async def _addresses(host: str) -> list[str]:
+    """What it is looked up as; empty where it is not: UICI cannot reach anything by that name then."""
+    if not host:
+        return []
+    try:
+        async with asyncio.timeout(LOOKING_UP):
+            found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, TimeoutError, UnicodeError):
+        return []
+    return list(dict.fromkeys(str(one[4][0]) for one in found))
+
+
+def _of_the_machine(address: str, inside: bool) -> bool:
+    """Whether it is, or may be, one of the machine that UICI is on. From ``inside`` of a container nobody can tell which of
+    the private ones are."""
+    if inside and not ipaddress.ip_address(address.partition("%")[0]).is_global:
+        return True
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.bind((address, 0))
+    except OSError:
+        return False
+    return True
+
+
+def _addresses_of(attrs: Attrs) -> set[str]:
+    """A container's own."""
+    ends = ((attrs.get("NetworkSettings") or {}).get("Networks") or {}).values()
+    return {str(end[key]) for end in ends for key in ("IPAddress", "GlobalIPv6Address") if end.get(key)}
 
 
 def _is_address(host: str) -> bool:

@@ -76,6 +76,33 @@ async def test_what_answers_at_an_address_that_it_needs(scene: Docker, need: str
     assert "container/other" not in found
 
 
+async def test_a_published_port_at_a_name_of_this_machine(scene: Docker) -> None:
+    """An address by yet another name leads where it leads: one of a hosts file, or a short form, which is looked up too."""
+    store = scene.run("store", network="net", ports={"5432/tcp": ("127.0.0.1", None)})
+    other = scene.run("another", network="net", ports={"5432/tcp": ("127.0.0.1", None)})
+    try:
+        port = store.attrs["NetworkSettings"]["Ports"]["5432/tcp"][0]["HostPort"]
+        found, _ = await identity(scene, needs=(f"postgresql://u@127.1:{port}/uici",))
+        assert "container/store" in found
+        assert "container/another" not in found
+    finally:
+        store.remove(force=True)
+        other.remove(force=True)
+
+
+async def test_a_name_that_means_a_container_means_no_other_of_its_port(scene: Docker) -> None:
+    uici = scene.client.containers.get("ops-uici-1")
+    other = scene.run("another", network="net", ports={"5432/tcp": None})
+    try:
+        port = other.attrs["NetworkSettings"]["Ports"]["5432/tcp"][0]["HostPort"]
+        address = scene.client.containers.get("db").attrs["NetworkSettings"]["Networks"]["net"]["IPAddress"]
+        found, _ = await identity(scene, containers=(uici.id,), needs=(f"{address}:{port}",))
+        assert "container/db" in found
+        assert "container/another" not in found
+    finally:
+        other.remove(force=True)
+
+
 @pytest.mark.parametrize("need", ["front:5432", "ADDRESS:5432", "127.0.0.1:PORT"])
 async def test_what_answers_in_the_network_of_another_container(scene: Docker, need: str) -> None:
     """A store behind a VPN's or a proxy's container bears neither its address nor its ports."""
