@@ -35,6 +35,10 @@ _KINDS = {
 }
 
 
+#: What an integer lacks that stands where this is wanted.
+_UNITS = {"duration": "s", "share": "%"}
+
+
 def validator(schema: Any, mask: str | None = None) -> Any:
     """A compiled schema; raises ``jsonschema_rs.ValidationError`` for what is no schema, ValueError for a reference out."""
     return jsonschema_rs.Draft202012Validator(
@@ -88,18 +92,21 @@ def explain(kind: str, schema: Mapping[str, Any], value: Any, message: str) -> t
         wanted = schema.get("type", "")
         names = [wanted] if isinstance(wanted, str) else list(wanted)
         words = title or " or ".join(_KINDS.get(name, name) for name in names)
+        unit = next((unit for word, unit in _UNITS.items() if title.startswith(word)), "")
         hint = (
             f'write it in quotes: "{_shown(value)}"'
             if "string" in names and not isinstance(value, (dict, list))
             else ""
         )
+        if unit and kind_of(value) == "an integer":
+            hint = f"write it with its unit: {value}{unit}"
         return f"is {kind_of(value)}, not {words}", "" if value is None else hint
     if kind == "enum":
         options = [str(one) for one in schema.get("enum", ())]
         return f"{_shown(value)!r} is none of {', '.join(options)}", did_you_mean(str(value), options)
     if kind == "const":
         return f"is {_shown(value)}, not {schema.get('const')}", f"write {schema.get('const')}"
-    if kind in ("pattern", "minLength") and title:
+    if kind in ("pattern", "minLength", "not") and title:
         return f"{_shown(value)!r} is no {title}", schema.get("description", "")
     return short(message), schema.get("description", "")
 

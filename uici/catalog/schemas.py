@@ -16,7 +16,8 @@ NAME = "^[a-z][a-z0-9_]{0,62}$"
 AS = "^[a-z][A-Za-z0-9_]{0,62}$"
 PLACE = "^[A-Za-z0-9][A-Za-z0-9_.-]{0,252}$"
 REFERENCE = r"^\$\{(env:[A-Za-z_][A-Za-z0-9_]*|file:[^}]+)\}$"
-DURATION = "^(0|(?:[0-9]+y)?(?:[0-9]+w)?(?:[0-9]+d)?(?:[0-9]+h)?(?:[0-9]+m)?(?:[0-9]+s)?(?:[0-9]+ms)?)$"
+#: No more digits than a few centuries have: what is longer could not be added to a time.
+DURATION = "^(0|(?:[0-9]{1,2}y)?(?:[0-9]{1,4}w)?(?:[0-9]{1,5}d)?(?:[0-9]{1,6}h)?(?:[0-9]{1,8}m)?(?:[0-9]{1,10}s)?(?:[0-9]{1,13}ms)?)$"
 
 
 def _keys(properties: dict[str, Schema], description: str = "", required: tuple[str, ...] = ()) -> Schema:
@@ -60,6 +61,15 @@ def _condition(description: str) -> Schema:
 def _duration(description: str, default: str | None = None) -> Schema:
     more = {"default": default} if default else {}
     return _text(description, "duration such as 30s, 5m or 1h30m", DURATION, minLength=1, **more)
+
+
+def _span(description: str, default: str | None = None) -> Schema:
+    """A duration that is not none."""
+    return {
+        **_duration(description, default),
+        "title": "duration above 0, such as 30s",
+        "not": {"type": "string", "pattern": "^0[0a-z]*$"},
+    }
 
 
 def _choice(description: str, *values: str, default: str | None = None) -> Schema:
@@ -112,7 +122,7 @@ OPERATIONS = _names(
                 ("parameter",),
             ),
             "idempotent": _flag("May be done again when it is known not to have happened."),
-            "timeout": _duration("Of the calls; not of approval or verification.", "60s"),
+            "timeout": _span("Of the calls; not of approval or verification.", "60s"),
             "parameters": {
                 "type": "object",
                 "description": "JSON Schema 2020-12 of its parameters, given unchanged to LLM tools and MCP.",
@@ -129,7 +139,7 @@ OPERATIONS = _names(
                     "expect": _condition("It helped."),
                     "fail": _condition("It did not, and waiting is of no use."),
                     "within": _duration("How long to wait for it.", "60s"),
-                    "every": _duration("How often to ask.", "1s"),
+                    "every": _span("How often to ask.", "1s"),
                     "stable_for": _duration("How long it must keep holding.", "0s"),
                     "answers": _flag("Its last answer is this operation's answer too."),
                     "steady": _text("What must not change meanwhile, such as ${answer.restarts}."),
@@ -179,7 +189,7 @@ STEP = _keys(
         "continue": _flag("With `each`: go on after one failed."),
         "until": _condition("Ask again until this holds; observe calls only. Sees this call's own `as`."),
         "within": _duration("How long `until` or `retry` may go on."),
-        "every": _duration("How often `until` or `retry` asks.", "1s"),
+        "every": _span("How often `until` or `retry` asks.", "1s"),
         "unless": _condition("The effect is already there: leave the call out."),
         "accept": _list(_text("Name of an SDK error."), "SDK errors that mean the same as success."),
         "retry": _list(_text("Name of an SDK error."), "SDK errors that mean not yet."),
@@ -319,7 +329,7 @@ BRAKE = _keys(
         "min_risk": _choice("From which risk on.", *RISKS, default="change"),
         "per": _list(_choice("What is counted apart.", "environment", "target", "operation"), "Counted for each."),
         "at_most": _number("Attempts.", 1),
-        "within": _duration("In how long."),
+        "within": _span("In how long."),
         "then": _choice("What happens.", "escalate", default="escalate"),
     },
     "Stops what does not help.",
@@ -332,7 +342,7 @@ RULE = _keys(
         "effect": _choice("What it does.", "allow", "require_approval", "deny"),
         "count": _number("How many people must approve.", 1, default=1),
         "self": _flag("Whether the person who asked may approve."),
-        "expires": _duration("How long an approval is waited for.", "30m"),
+        "expires": _span("How long an approval is waited for.", "30m"),
     },
     "First match wins.",
     ("name", "when", "effect"),
@@ -343,7 +353,7 @@ PLATFORM: dict[str, Schema] = {
     "journal": _keys(
         {
             "url": _text("sqlite:////absolute/path, or postgresql://…; default: the state directory."),
-            "keep": _duration("How long ended matters are kept.", "90d"),
+            "keep": _span("How long ended matters are kept.", "90d"),
         },
         "Where everything is written down.",
     ),
@@ -382,7 +392,7 @@ PLATFORM: dict[str, Schema] = {
     "worker": _keys(
         {
             "incidents_at_once": _number("Incidents worked on at one time.", 1, default=32),
-            "settle": _duration("How long a verified change may wait for its alerts to go.", "15m"),
+            "settle": _span("How long a verified change may wait for its alerts to go.", "15m"),
         },
         "How incidents are worked on.",
     ),
