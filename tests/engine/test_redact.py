@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from uici.engine.redact import HIDDEN, Redactor
+from uici.engine.redact import HIDDEN, KeyLines, Redactor
 from uici.model import Resource, Touch
 
 HIDES = [
@@ -56,13 +56,38 @@ HIDES = [
     ("-postgres://me:secret@db/shop", f"-postgres://{HIDDEN}@db/shop"),
     (f"{'a' * 40}://me:secret@db/shop", f"{'a' * 40}://{HIDDEN}@db/shop"),
     ('[{"name":"DB_PASSWORD","value":"hunt', f'[{{"name":"DB_PASSWORD","value":"{HIDDEN}"'),
+    (
+        ["up", "-----BEGIN EC PRIVATE KEY-----", "MHcCAQEEIE" * 6, "AwEH==", "-----END EC PRIVATE KEY-----", "on"],
+        ["up", HIDDEN, HIDDEN, HIDDEN, HIDDEN, "on"],
+    ),
+    (  # behind what a logger puts before it, and among what others print
+        [
+            "12:01 -----BEGIN PRIVATE KEY-----",
+            "12:01 MIIEvQIBADANBgkqh",
+            "12:01 GET /",
+            "12:01 -----END PRIVATE KEY-----",
+        ],
+        [f"12:01 {HIDDEN}", HIDDEN, "12:01 GET /", HIDDEN],
+    ),
+    (["Not mine", "MHcCAQEE" * 8, "AwEH==", "-----END PRIVATE KEY-----", "on"], ["Not mine", *[HIDDEN] * 3, "on"]),
+    (["-----BEGIN PRIVATE KEY-----", "MHcCAQEE" * 8, "that is all"], [HIDDEN, HIDDEN, "that is all"]),
+    (["first line of a known one", "its other line"], [HIDDEN, "its other line"]),
     ("[" * 1000 + '{"password":"x"}' + "]" * 1000, HIDDEN),
 ]
 
 
 @pytest.mark.parametrize(("printed", "shown"), HIDES)
 def test_hidden(printed: Any, shown: Any) -> None:
-    assert Redactor(["s3cr3t-value!"]).data(printed) == shown
+    assert Redactor(["s3cr3t-value!", "first line of a known one\nshort one\n"]).data(printed) == shown
+
+
+def test_of_a_stream_too() -> None:
+    begin, end = "-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----"
+    lines = ["a", begin, "MHcCAQEE" * 8, "AwEH==", "a b", end, "a", begin + " cut off", *["MHcCAQEE" * 8] * 1000]
+    key = KeyLines()
+    held = [key.holds(line) for line in lines]
+    assert held[:9] == [False, False, True, True, False, True, False, False, True]
+    assert held[9:].count(True) < 500  # whoever never ends one does not hide all that follows
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import dataclasses
 import getpass
 import random as random_module
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any
 
@@ -26,6 +27,7 @@ from uici.engine.feed import Feed
 from uici.engine.logs import feed_of
 from uici.engine.needs import needs_of
 from uici.engine.recover import finish, recovered
+from uici.engine.redact import HIDDEN, KeyLines
 from uici.engine.roots import operation_roots
 from uici.engine.steps import Steps, done_or_ended
 from uici.engine.validate import environment_of, locate, operation_of, parameters_of, target_of, translation_of
@@ -291,8 +293,14 @@ class UniversalInfrastructureInterface:
             if call.risk is not Risk.OBSERVE:
                 raise failed(Reason.EXECUTOR, f"{call.path} does more than observe")
             if step.stream:
+                keys: defaultdict[str, KeyLines] = defaultdict(KeyLines)
                 async for line in place.executor.stream(call):
-                    yield dataclasses.replace(line, text=self._core.environments.redactor.text(line.text))
+                    text = (
+                        HIDDEN
+                        if keys[line.source].holds(line.text)
+                        else self._core.environments.redactor.text(line.text)
+                    )
+                    yield dataclasses.replace(line, text=text)
                 return
             outcome = await steps.observe(call)
             steps.answer(step, call, done_or_ended(call, outcome))

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable
 
 from uici.engine.asking import observe_step
 from uici.engine.core import Core
 from uici.engine.environments import OpenEnvironment
 from uici.engine.feed import Feed
-from uici.engine.redact import Redactor
+from uici.engine.redact import HIDDEN, KeyLines, Redactor
 from uici.engine.roots import command_roots
 from uici.engine.steps import Steps
 from uici.engine.verdict import failed
@@ -74,9 +75,10 @@ async def _lines(
 ) -> AsyncIterator[Line]:
     calls = await _calls(core, command, place)
     streams = [place.executor.stream(call, after=after, until=until) for call in calls]
+    keys: defaultdict[str, KeyLines] = defaultdict(KeyLines)
     async with contextlib.aclosing(streams[0] if len(streams) == 1 else _together(streams)) as lines:  # type: ignore[type-var]
         async for line in lines:
-            text = redactor.text(line.text)
+            text = HIDDEN if keys[line.source].holds(line.text) else redactor.text(line.text)
             yield line if text is line.text else Line(text=text, cursor=line.cursor, source=line.source, name=line.name)
 
 

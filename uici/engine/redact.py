@@ -9,7 +9,7 @@ secrets are ``destroy``.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from functools import lru_cache
 from typing import Any
@@ -46,6 +46,14 @@ _SIGNS = ("passw", "passphrase", "secret", "token", "key", "credential")
 _SIGNS_IN_JSON = ("pass", "secret", "token", "key", "credential", "authorization", "cookie", "dsn")
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[a-z0-9+/_.~=-]{8,}")
 _URL_LOGIN = re.compile(r"(?i)([a-z][a-z0-9+.-]{0,30}://)[^/\s:@]*:[^/\s@]+@")
+#: The rest of a private key that is printed line by line: alone in its line, or behind what a logger puts before it.
+_KEY_BODY = re.compile(
+    r"\A[A-Za-z0-9+/]*={0,2}\s*\Z|(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{16,}={0,2}\W*\Z|(?:Proc-Type|DEK-Info):"
+)
+#: Lines of the longest private key.
+_KEY_LINES = 400
+#: Characters of a line of a known value of several lines that is hidden by itself.
+_OWN_LINE = 16
 _PEM = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
 
 
@@ -54,7 +62,9 @@ class Redactor:
     blank ordinary words; a text that is nothing else is hidden all the same."""
 
     def __init__(self, values: Iterable[str] = ()) -> None:
-        self._values = frozenset(values) - {""}
+        given = frozenset(values) - {""}
+        lines = {line for value in given if "\n" in value for line in value.splitlines() if len(line) >= _OWN_LINE}
+        self._values = given | lines
         known = sorted((value for value in self._values if len(value) >= 4), key=len, reverse=True)
         self._known = re.compile("|".join(re.escape(value) for value in known)) if known else None
 
@@ -115,11 +125,58 @@ class Redactor:
                     changed[key] = clean
             return {**data, **changed} if changed else data
         if isinstance(data, list | tuple):
-            items = [self.data(item) for item in data]
+            items = [self.data(item) for item in _without_key_lines(data)]
             return data if all(new is old for new, old in zip(items, data, strict=True)) else items
         if self._values and isinstance(data, int | float) and not isinstance(data, bool) and str(data) in self._values:
             return HIDDEN
         return data
+
+
+class KeyLines:
+    """Tells, of one stream, the lines of a private key that is printed line by line."""
+
+    def __init__(self) -> None:
+        self._left = 0
+
+    def holds(self, line: str) -> bool:
+        """Whether a line lies within one, to its end; the first line is for ``Redactor.text``."""
+        if "PRIVATE KEY-----" in line:
+            inside, begins, ends = self._left > 0, line.rfind("-----BEGIN "), line.rfind("-----END ")
+            self._left = _KEY_LINES if begins > ends else 0
+            return inside or begins < 0 <= ends
+        self._left = max(0, self._left - 1)
+        return self._left > 0 and _KEY_BODY.search(line) is not None
+
+
+def _without_key_lines(data: Sequence[Any]) -> Sequence[Any]:
+    """Lines, without those of a private key; the very same where none is among them."""
+    if not any(isinstance(one, str) and "PRIVATE KEY-----" in one and "\n" not in one for one in data):
+        return data
+    found, key = list(data), KeyLines()
+    for at, line in enumerate(data):
+        if not isinstance(line, str):
+            continue
+        found[at] = _PEM.sub(HIDDEN, line)
+        if key.holds(line):
+            found[at] = HIDDEN
+            back = at - 1  # of one whose beginning was cut off
+            while (
+                back >= 0 and isinstance(found[back], str) and found[back] != HIDDEN and _KEY_BODY.search(found[back])
+            ):
+                found[back] = HIDDEN
+                back -= 1
+    return found
+
+
+def without_keys(data: Any) -> Any:
+    """What was printed, before anything is made of its lines, without private keys: a text, lines, or several of them."""
+    if isinstance(data, str):
+        return "\n".join(_without_key_lines(data.split("\n"))) if "PRIVATE KEY-----" in data else data
+    if isinstance(data, list) and data and isinstance(data[0], str | list):
+        return _without_key_lines([without_keys(one) for one in data])
+    if isinstance(data, Mapping) and isinstance(data.get("lines"), list):
+        return {**data, "lines": without_keys(data["lines"])}
+    return data
 
 
 #: Characters of the longest text that is taken for a name.

@@ -14,6 +14,7 @@ from typing import Any
 from uici.catalog import CommandTranslator
 from uici.catalog.expressions import condition, render
 from uici.engine.environments import OpenEnvironment, bounded
+from uici.engine.redact import without_keys
 from uici.engine.verdict import failed, in_doubt
 from uici.executor import Done, Outcome, Rejected, StepToCheck
 from uici.model import Call, ExpressionError, Pinned, Reason, Resource, Risk, Step, Translation
@@ -102,9 +103,11 @@ class Steps:
 
         Raises ExpressionError.
         """
-        if any(_large(value) for value in self.roots.values()):
-            return await asyncio.to_thread(self.translator.answer, translation, self.roots)
-        return self.translator.answer(translation, self.roots)
+        # Of what is counted or cut out of lines nobody could tell any more that it is a part of a key.
+        roots = {name: without_keys(value) for name, value in self.roots.items()}
+        if any(_large(value) for value in roots.values()):
+            return await asyncio.to_thread(self.translator.answer, translation, roots)
+        return self.translator.answer(translation, roots)
 
     async def observe(self, call: Call) -> Outcome:
         """Runs a call that only observes; it is neither pinned nor journaled."""
