@@ -93,6 +93,8 @@ def _without_values(data: dict[str, Any]) -> dict[str, Any]:
         held = data.get(holder)
         if isinstance(held, dict) and isinstance(held.get("Env"), list):
             data[holder] = {**held, "Env": [_struck(str(one)) for one in held["Env"]]}
+    if isinstance(data.get("JoinTokens"), dict):  # whoever has a swarm's may become one of its machines
+        data["JoinTokens"] = dict.fromkeys(data["JoinTokens"], "***")
     return data
 
 

@@ -17,6 +17,7 @@ HIDES = [
     ({"password": "x"}, {"password": HIDDEN}),
     ({"db": {"auth_token": "abc"}}, {"db": {"auth_token": HIDDEN}}),
     ("postgres://me:secret@db/shop", f"postgres://{HIDDEN}@db/shop"),
+    ("postgres://me:p@ss@db/shop", f"postgres://{HIDDEN}@db/shop"),
     ("Authorization: Bearer abcdefghijkl", f"Authorization: Bearer {HIDDEN}"),
     ("login ok with s3cr3t-value!", f"login ok with {HIDDEN}"),
     ("-----BEGIN RSA PRIVATE KEY-----\nabc\n-----END RSA PRIVATE KEY-----", HIDDEN),

@@ -45,7 +45,7 @@ _RESOURCE = frozenset(field.name for field in fields(Resource))
 _SIGNS = ("passw", "passphrase", "secret", "token", "key", "credential")
 _SIGNS_IN_JSON = ("pass", "secret", "token", "key", "credential", "authorization", "cookie", "dsn")
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[a-z0-9+/_.~=-]{8,}")
-_URL_LOGIN = re.compile(r"(?i)([a-z][a-z0-9+.-]{0,30}://)[^/\s:@]*:[^/\s@]+@")
+_URL_LOGIN = re.compile(r"(?i)([a-z][a-z0-9+.-]{0,30}://)[^/\s:@]*:[^/\s]+@")  # to the last @ before a slash
 #: The rest of a private key that is printed line by line: alone in its line, or behind what a logger puts before it.
 _KEY_BODY = re.compile(
     r"\A[A-Za-z0-9+/]*={0,2}\s*\Z|(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{16,}={0,2}\W*\Z|(?:Proc-Type|DEK-Info):"
