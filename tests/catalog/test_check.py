@@ -102,6 +102,24 @@ def test_items_of_a_list_are_objects_too(make: Make, fake: Any) -> None:
     assert checked(make, "{call: things.list, as: things}", '{each: "${things}", call: item.stop}') == []
 
 
+def test_what_is_written_to_be_repeated_over_is_known(make: Make, fake: Any) -> None:
+    """A number that harms is judged here and not only at run time, and its fields are checked."""
+    for each in ("[1, 0]", '"${[1, 0]}"', "\"${[{'to': 1}, {'to': 0}].map(v, v.to)}\""):
+        problems = checked(make, GET, f'{{each: {each}, call: thing.scale, with: {{to: "${{item}}"}}}}')
+        assert codes(problems) == ["risk-too-low"], each
+    problems = checked(make, '{each: [{id: a}, {id: b}], call: things.get, with: {id: "${item.idd}"}}')
+    assert codes(problems) == ["unknown-field"]
+
+
+def test_until_sees_one_answer_where_the_step_is_repeated(make: Make, fake: Any) -> None:
+    step = '{each: ["a"], call: things.get, with: {id: "${item}"}, as: found, until: UNTIL, within: 5s}'
+    assert (
+        checked(make, step.replace("UNTIL", 'found.state == "up"'), "{call: things.count, when: size(found) == 1}")
+        == []
+    )
+    assert codes(checked(make, step.replace("UNTIL", "size(found) == 1"))) == ["expression-type"]
+
+
 @pytest.mark.parametrize(
     ("step", "says"),
     [

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import field
 from typing import Any
 
 from uici.catalog import roots
 from uici.catalog.gather import Entry
+from uici.catalog.literals import either
 from uici.catalog.problem import did_you_mean
 from uici.catalog.scope import Scope
-from uici.catalog.shapes import Schema, either, misfits
+from uici.catalog.shapes import Schema, misfits
 from uici.catalog.source import Trail
 from uici.executor import Executor, StepToCheck, names
 from uici.model import Risk
@@ -236,20 +238,20 @@ def _step(walk: _Walk, step: Mapping[str, Any], at: Trail) -> Risk | None:
         for problem in checked.problems:
             _said(walk, step, at, problem.code, problem.message, problem.hint, problem.argument)
     unknown = checked is None or any(problem.code == "unknown_call" for problem in checked.problems)
-    answer: Schema = (checked.answer_schema or {}) if checked else {}
+    answer: Schema = (checked.answer_schema or {}) if checked and not unknown else {}
+    own = {step["as"]: answer} if "as" in step else {}
     kind = checked.answer if checked else None
     if "each" in step:
         answer, kind = {"type": "array", "items": answer}, f"list[{kind}]" if kind else None
     if "as" in step:
         _name(walk, step["as"], at)
-        seen = answer if not unknown else {}
+        seen = answer
         if step["as"] in walk.answers:  # steps that stand for each other, by their `when`
             seen = either(walk.roots[step["as"]], seen)
             kind = kind if kind == walk.answers[step["as"]] else None
         walk.roots[step["as"]] = seen
         walk.answers[step["as"]] = kind
     if "until" in step:
-        own = {step["as"]: walk.roots[step["as"]]} if "as" in step else {}
         shapes.condition(step["until"], {**inner, **own}, say, (*at, "until"))
         if checked is not None and not unknown and checked.risk is not Risk.OBSERVE:
             message = f"{step['call']} is {checked.risk}, and until would make it again and again"
@@ -300,12 +302,19 @@ def _said(
     elif code == "not_a_stream":
         where = (*at, "stream")
     elif argument and code != "missing_argument":
-        where = (*at, "with", *_written(step.get("with", {}), argument))
+        trail, value = _written(step.get("with", {}), argument)
+        where = (*at, "with", *trail)
+        if isinstance(value, str) and (
+            found := re.search(f"[\"']{re.escape(argument.rpartition('.')[2])}[\"']", value)
+        ):
+            walk.entry.add(code.replace("_", "-"), message, hint, at=where, offset=found.start())
+            return
     walk.entry.add(code.replace("_", "-"), message, hint, at=where, key=code == "unknown_argument")
 
 
-def _written(value: Any, dotted: str) -> Trail:
-    """The trail of a dotted path through what is written: a key may hold dots, and an element goes by its number."""
+def _written(value: Any, dotted: str) -> tuple[Trail, Any]:
+    """The trail of a dotted path through what is written, and what stands there: a key may hold dots, and an element goes by
+    its number. Of what an expression makes, the text with it."""
     parts, trail = dotted.split("."), []
     while parts:
         if isinstance(value, list):
@@ -319,7 +328,7 @@ def _written(value: Any, dotted: str) -> Trail:
             break  # the deepest place that there is
         trail.append(key)
         value, parts = value[key], parts[length:]
-    return tuple(trail)
+    return tuple(trail), value
 
 
 def _answer(walk: _Walk) -> None:

@@ -16,6 +16,7 @@ from uici.model.record import dataclass
 NAMESPACES = frozenset({"base64", "cel", "math", "optional", "proto", "strings"})
 _CHECKED = b"type.googleapis.com/cel.expr.CheckedExpr"
 OPTIONAL = "optional_type"
+_PRIMITIVES = {1: "bool", 2: "int", 3: "uint", 4: "double", 5: "string", 6: "bytes"}
 #: Which operands of which calls may be an optional: what they give is a part of it, or whether there is one. No optional
 #: may be the other's value (`optional.of(x.?a)`, `x.?a.orValue(x.?b)`): the types would not tell that it is in there.
 _TAKE = {
@@ -28,7 +29,8 @@ _TAKE = {
 class Expr:
     """One node. ``kind``: const, ident, select, call, list, struct, comprehension.
 
-    ``name``: of an ident, a select's field, a call's function, a comprehension's variable. ``parts``: operands in order
+    ``name``: of an ident, a select's field, a call's function, a comprehension's variable, a struct's
+    message. ``parts``: operands in order
     (a call's receiver first, where it has one). ``value``: of a const (text, number, boolean, None). ``offset``: in code points.
     ``left_out``: the numbers of those parts of a list or a struct that are written with ``?``.
     """
@@ -56,8 +58,8 @@ class Expr:
 
 @dataclass(slots=True)
 class Tree:
-    """``types``: a message type's name (or ``OPTIONAL``) by the id of the expression that has it; empty where it was not
-    type-checked."""
+    """``types``: a message type's name (or a scalar's, or ``OPTIONAL``) by the id of the expression that has it; empty where
+    it was not type-checked."""
 
     root: Expr
     types: dict[int, str]
@@ -91,6 +93,8 @@ def tree(serialized: bytes) -> Tree:
             kind = dict(_fields(pair.get(2, b"")))
             if 9 in kind:
                 types[pair.get(1, 0)] = kind[9].decode()
+            elif 3 in kind:
+                types[pair.get(1, 0)] = _PRIMITIVES.get(kind[3], "")
             elif 14 in kind:
                 types[pair.get(1, 0)] = _text(dict(_fields(kind[14])).get(1, b""))
     made = Tree(root, types)
@@ -190,7 +194,9 @@ def _expr(data: bytes) -> Expr:
         elif number == 8:
             made.kind = "struct"
             for inner, entry in _fields(value):
-                if inner == 2:
+                if inner == 1:
+                    made.name = _text(entry)
+                elif inner == 2:
                     made.parts.extend(_expr(one) for part, one in _fields(entry) if part in (3, 4))
                     if dict(_fields(entry)).get(5):
                         made.left_out.append(len(made.parts) - 1)

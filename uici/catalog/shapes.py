@@ -10,12 +10,12 @@ from typing import Any
 
 import jsonschema_rs
 
-from uici.catalog import checked, expressions, templates
+from uici.catalog import expressions, literals, templates
 from uici.catalog.conformance import short, validator
 from uici.catalog.problem import did_you_mean
 from uici.catalog.source import Trail
 from uici.catalog.typed import Checker, Typed, values
-from uici.catalog.types import is_closed, kind_of, values_of
+from uici.catalog.types import kind_of, values_of
 from uici.model import ExpressionError
 from uici.model.record import dataclass
 
@@ -74,6 +74,8 @@ class Shapes:
         made = self.of(each, roots, say, at)
         if kind_of(made)[0] not in ("", "array"):
             say("expression-type", f"gives {kind_of(made)[0]}, not a list", "each repeats over a list", at=at)
+        if made.get("prefixItems"):  # each is written, so that what they are is known before the engine is asked
+            return literals.together(made["prefixItems"])
         items = made.get("items", {})
         return items if isinstance(items, Mapping) else {}
 
@@ -118,7 +120,7 @@ class Shapes:
         if names is not None:
             return _along(names, roots)
         tree = typed.tree
-        known = self._branch(tree, tree.root) if tree is not None else None
+        known = literals.shape(self.checker, tree, tree.root) if tree is not None else None
         if known:
             return known
         if typed.type in _TYPES:
@@ -130,45 +132,6 @@ class Shapes:
         if typed.type in ("TIMESTAMP", "DURATION"):
             return {"type": "string"}
         return dict(self.checker.types.schemas.get(typed.type, {}))
-
-    def _branch(self, tree: checked.Tree, one: checked.Expr) -> dict[str, Any] | None:
-        """The values that constants and choices between them can be; None where it is neither."""
-        if one.kind == "const" and one.value is not ...:
-            return {"const": one.value}
-        if one.kind == "call" and one.name == "_?_:_":
-            sides = [self._branch(tree, side) for side in one.parts[1:]]
-            if all(side is not None and values(side) is not None for side in sides):
-                listed = [value for side in sides for value in values(side) or ()]
-                return {"enum": [value for index, value in enumerate(listed) if value not in listed[:index]]}
-            return {"anyOf": [side or {} for side in sides]}
-        field = self.checker.field(tree, one)
-        return dict(field) if isinstance(field, Mapping) else None
-
-
-def either(one: Schema, other: Schema) -> Schema:
-    """What is known of a value that is one or the other: of two objects all their fields, for one of them has it."""
-    if one is other or one == other:
-        return one
-    kind, nullable = kind_of(one)
-    if (kind, nullable) != kind_of(other):
-        return {}
-    marks = {"readOnly": True} if one.get("readOnly") is True and other.get("readOnly") is True else {}
-    if kind == "object" and is_closed(one) and is_closed(other):
-        fields, others = one.get("properties", {}), other.get("properties", {})
-        return {
-            **marks,
-            "type": "object",
-            "properties": {
-                name: either(fields[name], others[name])
-                if name in fields and name in others
-                else fields.get(name, others.get(name))
-                for name in (*fields, *(name for name in others if name not in fields))
-            },
-            "additionalProperties": False,
-        }
-    if kind == "array":
-        return {**marks, "type": "array", "items": either(one.get("items", {}), other.get("items", {}))}
-    return {**marks, "type": kind} if kind in ("string", "integer", "boolean") and not nullable else {}
 
 
 def misfits(given: Any, wanted: Any, at: Trail = ()) -> Iterator[Misfit]:

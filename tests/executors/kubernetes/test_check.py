@@ -60,7 +60,16 @@ def test_a_problem_in_a_body_is_told_at_its_place(tmp_path: Path) -> None:
         '            namespace: "${target.namespace}"\n'
         "            body:\n"
         "              metadata: {annotations: {example.com/a.b: 5}}\n"
-        "              spec: {template: {spec: {containers: [{name: web}, {name: log, imag: x}]}}}\n",
+        "              spec: {template: {spec: {containers: [{name: web}, {name: log, imag: x}]}}}\n"
+        # One that an expression builds is read in it.
+        "        - call: AppsV1Api.patch_namespaced_deployment\n"
+        "          with:\n"
+        '            name: "${target.name}"\n'
+        '            namespace: "${target.namespace}"\n'
+        "            body:\n"
+        "              spec:\n"
+        "                template:\n"
+        "                  spec: \"${['a'].map(n, {(n == 'a' ? 'containers' : 'volumes'): [{'name': n, 'imgae': n}]})[0]}\"\n",
     }
     for name, text in files.items():
         (tmp_path / name).write_text(text)
@@ -68,6 +77,7 @@ def test_a_problem_in_a_body_is_told_at_its_place(tmp_path: Path) -> None:
     assert [(one.code, one.line, one.column) for one in problems] == [
         ("wrong-argument", 11, files["command_translations.yml"].splitlines()[10].index("5}") + 1),
         ("unknown-argument", 12, files["command_translations.yml"].splitlines()[11].index("imag") + 1),
+        *[("unknown-argument", 20, files["command_translations.yml"].splitlines()[19].index("'imgae'") + 1)] * 2,
     ]
 
 
