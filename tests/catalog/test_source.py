@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from uici.catalog.source import DEEPEST, MOST_BYTES, Document, parse, read
@@ -35,12 +36,21 @@ def test_json_is_read_as_json(value: Any) -> None:
     assert [problem.code for problem in document.problems] == (["empty-file"] if value is None else [])
 
 
+class Dumper(yaml.SafeDumper):
+    """PyYAML writes YAML 1.1, to which ``1e5`` and ``0o17`` are text: what YAML 1.2 reads as a number stands in quotes."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+for kind, form in (("float", r"[-+]?[0-9]+[eE][-+]?[0-9]+"), ("int", r"0o[0-7]+")):
+    Dumper.add_implicit_resolver(f"tag:yaml.org,2002:{kind}", re.compile(f"(?:{form})$"), list("-+0123456789"))
+
+
+@example("0E0")
+@example("0o17")
 @given(VALUES)
 def test_what_yaml_writes_is_read_back_or_refused(value: Any) -> None:
-    class Dumper(yaml.SafeDumper):
-        def ignore_aliases(self, data: Any) -> bool:
-            return True
-
     document = of(yaml.dump(value, Dumper=Dumper, allow_unicode=True))
     if not document.problems:
         assert document.data == value
