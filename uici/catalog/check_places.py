@@ -53,8 +53,8 @@ def offered(scope: Scope) -> None:
 def platform(scope: Scope) -> None:
     """Addresses, and what the guard is told to protect."""
     found = scope.gathered.platform
-    for one in found.values():
-        if not one.broken:
+    for name, one in found.items():
+        if not one.broken and name != "depends_on":
             _misspelt(one, one.definition, ())
     journal = found.get("journal")
     if journal is not None and not journal.broken and "url" in journal.definition:
@@ -79,6 +79,7 @@ def platform(scope: Scope) -> None:
                 needs.add("unknown-environment", f"there is no environment {place!r}", hint, at=(index, "environment"))
             if not one.keys() & {"name", "id"}:
                 needs.add("missing-key", "names nothing", "give its name or id", at=(index,))
+            unfilled(needs, one, (index,))
 
 
 def matchers(entry: Entry, texts: Any, at: Trail) -> tuple[Matcher, ...]:
@@ -94,8 +95,20 @@ def matchers(entry: Entry, texts: Any, at: Trail) -> tuple[Matcher, ...]:
     return tuple(found)
 
 
+def unfilled(entry: Entry, value: Any, at: Trail, *, severity: str = "error") -> None:
+    """Says each text with a ``${`` where nothing fills it in: it would be compared as it is written, and never be met."""
+    if isinstance(value, str) and "${" in value:
+        message = "has a ${ that nothing fills in here: it stays this very text"
+        entry.add("not-filled-in", message, "write the value itself", at=at, severity=severity)
+    elif isinstance(value, (Mapping, list)):
+        for key, inner in value.items() if isinstance(value, Mapping) else enumerate(value):
+            unfilled(entry, inner, (*at, key), severity=severity)
+
+
 def _environment(scope: Scope, entry: Entry, definition: Mapping[str, Any]) -> None:
     matchers(entry, definition.get("alerts"), ("alerts",))
+    for key in ("alerts", "namespaces"):
+        unfilled(entry, definition.get(key), (key,))
     executor = scope.executor(definition["executor"])
     if isinstance(executor, str):
         if definition["executor"] in names():
@@ -113,6 +126,10 @@ def _environment(scope: Scope, entry: Entry, definition: Mapping[str, Any]) -> N
         for reference in sorted(references(definition.get(key, {}))):
             message = f"{reference} is a secret's reference, and expressions would see it"
             entry.add("secret-reference-here", message, "secrets belong in settings and platform.yml", at=(key,))
+        if not references(definition.get(key, {})):
+            # A variable may be meant for a shell somewhere; what is compared may not.
+            severity = "warning" if key == "variables" else "error"
+            unfilled(entry, definition.get(key), (key,), severity=severity)
     _operations(scope, entry, definition)
     inventory = definition.get("inventory")
     if isinstance(inventory, Mapping):

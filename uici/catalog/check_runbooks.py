@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from uici.catalog import roots
-from uici.catalog.check_places import WILD, matchers
+from uici.catalog.check_places import WILD, matchers, unfilled
 from uici.catalog.gather import Entry
 from uici.catalog.problem import did_you_mean
 from uici.catalog.scope import Scope
@@ -21,6 +21,7 @@ def runbooks(scope: Scope) -> None:
         if not isinstance(entry.definition, dict) or entry.broken:
             continue
         found = matchers(entry, entry.definition.get("match"), ("match",))
+        unfilled(entry, entry.definition.get("match"), ("match",))
         if entry.broken:
             continue
         if entry.definition.get("enabled", True):
@@ -46,6 +47,7 @@ def policies(scope: Scope) -> None:
 
 def _protected(scope: Scope, entry: Entry, definition: Mapping[str, Any]) -> None:
     """It names something, for what names nothing matches everything, in a place that there is."""
+    unfilled(entry, definition, ())
     if not definition.keys() & {"name", "kind", "namespace"} and not definition.get("labels"):
         entry.add("missing-key", "names nothing that is protected", "give name, kind, namespace or labels")
         return
