@@ -11,7 +11,7 @@ from uici_rehearsal import RehearsalExecutor, World
 from tests.engine.rehearsal import rehearsing, write_world
 from uici.engine.environments import AWAY
 from uici.executor import Facts, Identity
-from uici.model import Environment, Reason, UnreachableError
+from uici.model import Call, Environment, Pinned, Reason, Status, UnreachableError
 
 
 @pytest.mark.parametrize(
@@ -69,3 +69,51 @@ async def test_an_engine_that_hangs_is_waited_for_once_and_not_once_for_each_ale
         monkeypatch.setattr(RehearsalExecutor, "open", opening)
         rehearsal.time.now += AWAY
         assert (await rehearsal.run("restart_service", service="web")).ok, "and then it is tried again"
+
+
+async def test_an_engine_that_became_another_one_is_opened_anew(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reinstalled behind the same address, it is no other name's other engine, and what happened there is no doubt."""
+
+    async def opening(self: RehearsalExecutor, environment: Environment) -> None:
+        self.name = environment.name  # type: ignore[attr-defined]
+        self.world = World(environment.settings["world"])
+
+    async def identity(self: RehearsalExecutor, facts: Facts) -> Identity:
+        names = [str(one["name"]) for one in facts.names if one["environment"] == self.name]  # type: ignore[attr-defined]
+        return Identity(resources=tuple(self._resource(self.world.read(), one) for one in names), shows="platform.yml")
+
+    monkeypatch.setattr(RehearsalExecutor, "open", opening)
+    monkeypatch.setattr(RehearsalExecutor, "identity", identity)
+    async with rehearsing(folder) as rehearsal:
+        assert (await rehearsal.run("restart_service", service="db")).ok
+        infrastructure = rehearsal.infrastructure
+        infrastructure._facts = infrastructure._given = Facts(names=({"name": "db", "environment": "careful"},))
+        rehearsal.change_world(engine="second", script=[{"call": "Service.restart", "then": "unknown_after"}])
+        rehearsal.time.now += 60
+        assert (await rehearsal.run("restart_service", service="db")).reason == "self"
+        result = await rehearsal.run("restart_service", service="web")
+        assert result.ok, result.message
+        assert [entry.data["engine"] for entry in await rehearsal.entries("intent")] == ["rehearsal", "second"]
+        rehearsal.change_world(engine="third")
+        assert (await rehearsal.run("restart_service", service="web")).ok
+
+
+async def test_an_engine_that_becomes_another_one_in_the_middle_is_left_alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was located, locked and seen there is of the first one."""
+    resolve = RehearsalExecutor.resolve
+
+    async def replaced(self: RehearsalExecutor, call: Call) -> Pinned:
+        world = self.world.read()
+        world["engine"] = "second"
+        self.world.write(world)
+        return await resolve(self, call)
+
+    async with rehearsing(folder) as rehearsal:
+        with monkeypatch.context() as patch:
+            patch.setattr(RehearsalExecutor, "resolve", replaced)
+            result = await rehearsal.run("restart_service", service="web")
+        assert (result.status, result.reason) == (Status.REFUSED, Reason.MOVED_ON), result.message
+        assert rehearsal.effects == []
+        assert (await rehearsal.run("restart_service", service="web")).ok

@@ -43,6 +43,7 @@ async def admit(core: Core, execution: Execution, place: OpenEnvironment, call: 
         # First, because what reaches all of a host is held to touch what of it is UICI's own.
         await core.environments.identity(place)
         pinned = await bounded(call.path, place.executor.resolve(call))
+        _still_the_same(core, place, pinned)
         if pinned.unknown is not None and declared is not None:
             pinned = await _declared(core, execution, place, pinned, declared)
         risk = Risk.DESTROY if pinned.unknown is not None else place.executor.risk(pinned)
@@ -88,6 +89,17 @@ async def admit(core: Core, execution: Execution, place: OpenEnvironment, call: 
             raise refused(Reason.BUSY, f"{call.path}: what it touches is busy with another command") from error
         if not begun:
             raise StaleError
+
+
+def _still_the_same(core: Core, place: OpenEnvironment, pinned: Pinned) -> None:
+    """What was located, locked and seen on one engine is not done on another."""
+    other = next((one.resource.engine for one in pinned.touches if one.resource.engine != place.engine), None)
+    if other is not None:
+        core.environments.forget(place)
+        raise refused(
+            Reason.MOVED_ON,
+            f"{pinned.call.path}: the engine behind {place.name} is another now ({other}, it was {place.engine}); ask again",
+        )
 
 
 async def _declared(core: Core, execution: Execution, place: OpenEnvironment, pinned: Pinned, declared: Any) -> Pinned:

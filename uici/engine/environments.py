@@ -119,6 +119,14 @@ class OpenEnvironments:
                 self._retired.append(executor)  # closed with the engine: a command still ends by it
             return opened
 
+    def forget(self, place: OpenEnvironment) -> None:
+        """Another engine answers there now: whoever needs it next opens it anew. What runs ends by the old one."""
+        current = self._open.get(place.name)
+        if current is not None and current.executor is place.executor:
+            del self._open[place.name]
+            self._known_engines.pop(place.name, None)
+            self._retired.append(place.executor)
+
     def _raise_if_away(self, environment: Environment) -> None:
         """Whoever waited for a try that failed, or comes right after it, has its answer: an engine that hangs takes its
         limit once, and not once for each alert."""

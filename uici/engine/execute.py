@@ -103,6 +103,10 @@ async def _walk(core: Core, execution: Execution, held: AsyncExitStack) -> Resul
         return await target_of(place, operation, parameters, listed=listed, default_namespace=namespace, within=within)
 
     execution.target = await located()
+    if execution.target is not None and execution.target.engine != place.engine:
+        core.environments.forget(place)
+        place = execution.place = await core.environments.opened(environment)
+        execution.target = await located()
     command = execution.command = Command(
         id=execution.id,
         now=rfc3339(core.clock()),
