@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,23 @@ def test_an_alert_about_trouble_that_is_not_there_changes_nothing(engine: Docker
 
 
 @pytest.mark.engine("docker")
+@pytest.mark.parametrize("alert", ["ContainerKilled", "ServiceDown"])
+def test_what_ran_once_and_ended_well_is_not_run_again_because_its_container_is_gone(
+    engine: Docker, uici: Place, alert: str
+) -> None:
+    """A migration or a backup; that a service which should answer does not is another matter."""
+    name = f"migrate-{engine.mark}"
+    engine.run(name, ["true"]).wait(timeout=30)
+    uici.alert(firing(name, alert))
+    if alert == "ServiceDown":
+        assert until(lambda: changed(uici), uici.story) == ["Container.restart"]
+        return
+    incident = ends(uici, "watching", "escalated")
+    assert (incident["state"], incident["reason"]) == ("watching", "nothing_to_do"), uici.story()
+    assert changed(uici) == []
+
+
+@pytest.mark.engine("docker")
 def test_out_of_memory_gets_half_as_much_again_and_runs(engine: Docker, uici: Place) -> None:
     name = f"web-{engine.mark}"
     container = engine.run(name, TAKES_38, mem_limit=32 * MIB)
@@ -117,6 +135,28 @@ def test_a_crash_loop_is_not_restarted_in_vain(engine: Docker, uici: Place) -> N
     assert (incident["state"], incident["runbook"]) == ("escalated", "crash-loop"), uici.story()
     assert changed(uici) == [], "no previous image is known, and a restart is in vain"
     assert "no such table" in incident["message"], "it says what it found"
+
+
+@pytest.mark.engine("docker")
+@pytest.mark.parametrize(("alert", "policy"), [("ContainerRestartingOften", "always"), ("ServiceDown", "no")])
+@pytest.mark.parametrize("hours", [1, 30])
+def test_an_image_is_blamed_for_a_day(engine: Docker, uici: Place, alert: str, policy: str, hours: int) -> None:
+    """What ran for longer before its trouble began is not gone back from."""
+    name = f"web-{engine.mark}"
+    loop = ["sh", "-c", "echo ModuleNotFoundError; exit 1"]
+    container = engine.run(name, loop, restart_policy={"Name": policy}, labels={"uici.previous-image": engine.image()})
+    if policy == "no":
+        container.wait(timeout=30)
+    else:
+        until(lambda: container.reload() or container.attrs["RestartCount"] >= 3 or None, "three restarts")
+    began = (datetime.now(UTC) + timedelta(hours=hours)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    uici.alert({**firing(name, alert), "startsAt": began})
+    back = "api.create_container_from_config"
+    if hours == 1:
+        until(lambda: back in changed(uici) or None, uici.story)
+    else:
+        ends(uici, "watching", "escalated")
+        assert back not in changed(uici)
 
 
 @pytest.mark.engine("docker")

@@ -52,6 +52,7 @@ async def infrastructure(tmp_path_factory: pytest.TempPathFactory) -> AsyncItera
         "ill": STAYS,
         "idle": {"command": STAYS, "autostart": "false"},
         "dies": {"command": "/bin/false", "startsecs": 10, "startretries": 0, "autostart": "false"},
+        "once": {"command": "/bin/sh -c 'exit 2'", "startsecs": 0, "autorestart": "false", "exitcodes": "0,2"},
     }
     with socket.socket() as held, supervisord(programs, groups={"shop": "web,db"}) as one:
         held.bind(("127.0.0.1", 0))  # and never listens: a port that nobody held might soon be somebody's
