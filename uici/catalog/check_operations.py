@@ -7,7 +7,7 @@ from typing import Any
 
 import jsonschema_rs
 
-from uici.catalog import roots
+from uici.catalog import keywords, roots
 from uici.catalog.conformance import short, validator
 from uici.catalog.gather import Entry
 from uici.catalog.problem import did_you_mean
@@ -26,6 +26,9 @@ def schemas(scope: Scope) -> None:
         definition = entry.definition
         judge = _schema(entry, "parameters", definition["parameters"])
         _schema(entry, "returns", definition.get("returns", {}))
+        for key in ("parameters", "returns"):
+            for at, message, hint in keywords.unknown(definition.get(key, {})):
+                entry.add("unknown-keyword", message, hint, at=(key, *at), key=True)
         if entry.broken:
             continue
         _parameters(entry, definition, judge)
