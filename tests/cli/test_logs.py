@@ -41,12 +41,15 @@ class Place:
         with (self.folder / "logs" / source).open("a") as log:
             log.write("".join(f"{line}\n" for line in lines))
 
-    def finish(self) -> None:
-        """Once its change was made; of another process nothing tells that but what it left."""
+    def changed(self) -> None:
+        """Its change was made; of another process nothing tells that but what it left."""
         deadline = time.monotonic() + SECONDS
         while not json.loads((self.folder / "world.json").read_text())["effects"]:
             assert time.monotonic() < deadline
             time.sleep(0.01)
+
+    def finish(self) -> None:
+        self.changed()
         write_world(self.folder / "world.json", {"web": {"image": "finished"}})
 
     def command(self, *words: str) -> list[str]:
@@ -166,6 +169,7 @@ def test_after_a_daemon_was_killed_the_next_one_shows_every_line_once(place: Pla
         running = place.started("run", "work", "service=web")
         place.say("a.1", *(f"line {number}" for number in range(50)))
         seen = lines_of(running, 50)
+        place.changed()  # or the next one waits for the deadline of a call that may have been sent
         one.popen.kill()
         one.popen.wait(SECONDS)
         running.kill()

@@ -28,11 +28,17 @@ class RefusedError(DaemonError):
 
     def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
         self.status, self.problem = status, problem
+        #: Of the command line.
+        self.exit_code = 1
         said = str(problem.get("detail") or problem.get("title") or f"HTTP {status}")
         errors = [f"{one['path']}: {one['message']}" for one in problem.get("errors", ())[:20]]
         more = "".join(f"\n  {one}" for one in errors if one not in said)
         cure = "; give the command line its token in UICI_TOKEN" if status == 401 else ""
         super().__init__(f"{said}{cure}{more}")
+
+
+class LostError(DaemonError):
+    """The daemon went away after it was asked: what it was asked for may have been taken."""
 
 
 class _Unix(http.client.HTTPConnection):
@@ -106,41 +112,47 @@ class Client:
             data = json.dumps(body).encode()
             headers["Content-Type"] = "application/json"
         prefix = "" if self._socket else self._parts.path.rstrip("/")
-        connection = self._connection(timeout)
+        connection, connected = self._connection(timeout), False
         try:
+            connection.connect()
+            connected = True
             connection.request(method, prefix + path, data, headers)
             return connection, connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             connection.close()
-            raise DaemonError(
+            kind = LostError if connected else DaemonError
+            raise kind(
                 f"the daemon at {self.name} does not answer: {error or type(error).__name__}; is it running there? "
                 "(--server, UICI_SERVER)"
             ) from error
 
-    def _json(self, method: str, path: str, body: Any = None, timeout: float = _SECONDS) -> Any:
-        connection, response = self._sent(method, path, body, timeout)
+    def _json(self, method: str, path: str, body: Any = None, *, having: str | None = None) -> Any:
+        connection, response = self._sent(method, path, body, _SECONDS)
         try:
             text = response.read(64 * 1024 * 1024)
         except (OSError, http.client.HTTPException) as error:
-            raise DaemonError(f"the daemon at {self.name} went away in the middle of its answer") from error
+            raise LostError(f"the daemon at {self.name} went away in the middle of its answer") from error
         finally:
             connection.close()
         try:
             data = json.loads(text) if text else {}
         except ValueError:
             raise DaemonError(f"{self.name} answered {response.status} and no JSON; is UICI there?") from None
-        if response.status >= 400 and "problem" in (response.getheader("Content-Type") or ""):
-            raise RefusedError(response.status, data)
-        if response.status >= 400 and response.status != 503:
+        if (problem := _problem(response, data)) is not None:
+            raise problem
+        if not 200 <= response.status < 300:
             raise DaemonError(f"{self.name} answered {response.status}; is UICI there?")
+        if not isinstance(data, dict) or (having is not None and having not in data):
+            raise DaemonError(f"{self.name} does not answer as UICI does; is UICI there?")
         return data
 
-    def get(self, path: str, **query: Any) -> Any:
+    def get(self, path: str, *, having: str | None = None, **query: Any) -> Any:
+        """``having``: what the answer of a daemon has; raises DaemonError for one of something else that listens there."""
         asked = urlencode({name: value for name, value in query.items() if value is not None})
-        return self._json("GET", f"/{path}" + (f"?{asked}" if asked else ""))
+        return self._json("GET", f"/{path}" + (f"?{asked}" if asked else ""), having=having)
 
-    def post(self, path: str, body: Any = None) -> Any:
-        return self._json("POST", f"/{path}", {} if body is None else body)
+    def post(self, path: str, body: Any = None, *, having: str | None = None) -> Any:
+        return self._json("POST", f"/{path}", {} if body is None else body, having=having)
 
     def events(self, **query: Any) -> Iterator[Mapping[str, Any] | None]:
         """Entries as they come; None for a beat, so that the caller can look at the clock. Ends with the connection."""
@@ -209,10 +221,20 @@ class Client:
 def _refusal(name: str, response: http.client.HTTPResponse) -> DaemonError:
     """Of an answer that is no stream; what is no problem+json does not come from UICI."""
     text = response.read(1024 * 1024)
-    if "problem" in (response.getheader("Content-Type") or ""):
-        with contextlib.suppress(ValueError):
-            return RefusedError(response.status, json.loads(text))
+    with contextlib.suppress(ValueError):
+        if (problem := _problem(response, json.loads(text))) is not None:
+            return problem
     return DaemonError(f"{name} answered {response.status}; is UICI there?")
+
+
+def _problem(response: http.client.HTTPResponse, data: Any) -> RefusedError | None:
+    """A daemon's problem+json; None for what another has said."""
+    if response.status < 400 or "problem" not in (response.getheader("Content-Type") or ""):
+        return None
+    try:
+        return RefusedError(response.status, data)
+    except (AttributeError, KeyError, TypeError):
+        return None
 
 
 def segment(text: str) -> str:

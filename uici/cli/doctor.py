@@ -145,8 +145,8 @@ def _daemon(config: str | None, server: str | None, catalog: Catalog | None) -> 
             yield from _journal(catalog)
         return
     try:
-        status = client.get("api/v1/status")
-        listed = client.get("api/v1/environments")["environments"]
+        status = client.get("api/v1/status", having="catalog")
+        listed = client.get("api/v1/environments", having="environments")["environments"]
     except DaemonError as error:
         yield Finding("daemon", "problem", str(error))
         return

@@ -10,14 +10,13 @@ import contextlib
 import os
 import pwd
 import signal
-import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from uici.cli import where
-from uici.cli.client import Client, RefusedError, segment
-from uici.model.errors import DaemonError, UICIError
+from uici.cli.remote import LAST_LINES, Remote, unknown
+from uici.model.errors import UICIError
 from uici.model.request import Origin, Request
 
 if TYPE_CHECKING:
@@ -28,8 +27,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Progress = Callable[[Mapping[str, Any]], None]
 JSON = Any
-#: Seconds after its end in which the last lines of a request may still come.
-LAST_LINES = 60.0
+#: Ctrl-C, whoever stops the command, and a terminal that was closed.
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Door(Protocol):
@@ -52,118 +51,6 @@ def door(config: str | None, server: str | None) -> Door:
     """The daemon where one runs, else the engine here; raises ConfigurationError, CatalogError."""
     found = where.client(config, server)
     return Remote(found) if found is not None else Own(config)
-
-
-class Remote:
-    """By the daemon's API."""
-
-    def __init__(self, client: Client) -> None:
-        self.client = client
-
-    def operations(self) -> list[JSON]:
-        listed: list[JSON] = self.client.get("api/v1/operations")["operations"]
-        return listed
-
-    def operation(self, name: str) -> JSON | None:
-        return next((one for one in self.operations() if one["name"] == name), None)
-
-    def environments(self) -> list[JSON]:
-        listed: list[JSON] = self.client.get("api/v1/environments")["environments"]
-        return listed
-
-    def permissions(self, environment: str) -> JSON:
-        with _named("environment", environment):
-            return self.client.get(f"api/v1/environments/{segment(environment)}/permissions")
-
-    def incidents(self, states: Sequence[str], limit: int) -> list[JSON]:
-        listed: list[JSON] = self.client.get("api/v1/incidents", state=",".join(states) or None, limit=limit)[
-            "incidents"
-        ]
-        return listed
-
-    def incident(self, id: str) -> JSON:
-        with _named("incident", id):
-            return self.client.get(f"api/v1/incidents/{segment(id)}")
-
-    def ask(self, request: Request, progress: Progress, lines: Progress | None = None) -> JSON:
-        """``lines``: is told each line of its logs, in a thread, until they are all out."""
-        said = self.client.post("api/v1/requests", request.to_json())
-        where_it_is, shown = f"api/v1/requests/{segment(said['id'])}", 0
-        cancelled = False
-        following = threading.Thread(target=self._follow, args=(said["id"], lines), daemon=True)
-        if lines is not None:
-            following.start()
-        while True:
-            try:
-                for seen in said.get("evidence", ())[shown:]:
-                    progress(seen)
-                    shown += 1
-                if said["status"] != "running":
-                    if lines is not None:
-                        following.join(LAST_LINES)
-                    return said
-                said = self.client.get(where_it_is, wait="1s")
-            except KeyboardInterrupt:
-                if cancelled:
-                    raise
-                cancelled = True
-                progress({"kind": "cancel", "name": "cancel", "verdict": "asked for; waiting for its end"})
-                self.client.post(f"{where_it_is}/cancel")
-
-    def _follow(self, id: str, lines: Progress) -> None:
-        # What cannot be followed is told by `uici logs`; here it keeps nobody from the result.
-        with contextlib.suppress(DaemonError, OSError):
-            for event in self.client.lines(id, follow=True):
-                if event["event"] != "end":
-                    lines(event)
-
-    def logs(self, id: str, follow: bool, lines: Progress) -> JSON:
-        with _named("request", id):
-            for event in self.client.lines(id, follow=follow):
-                if event["event"] == "end":
-                    return event
-                lines(event)
-        raise DaemonError(f"the daemon at {self.client.name} went away")
-
-    def plan(self, payload: Any) -> list[JSON]:
-        listed: list[JSON] = self.client.post("api/v1/plan", payload)["plans"]
-        return listed
-
-    def cancel(self, id: str) -> JSON:
-        with _named("request", id):
-            return self.client.post(f"api/v1/requests/{segment(id)}/cancel")
-
-    def pause(self, environment: str | None) -> JSON:
-        return self.client.post("api/v1/pause", {"environment": environment})
-
-    def resume(self, environment: str | None) -> JSON:
-        return self.client.post("api/v1/resume", {"environment": environment})
-
-    def reopen(self, incident: str) -> JSON:
-        with _named("incident", incident):
-            return self.client.post(f"api/v1/incidents/{segment(incident)}/reopen")
-
-
-_LISTED = {
-    "incident": "`uici incidents` lists them",
-    "environment": "`uici environments` lists them",
-    "request": "`uici run` and `uici incidents ID` show a request's id",
-}
-
-
-@contextlib.contextmanager
-def _named(what: str, id: str) -> Iterator[None]:
-    """What the daemon does not know is told in the command line's words, not in the API's."""
-    try:
-        yield
-    except RefusedError as error:
-        if error.status != 404:
-            raise
-        raise _unknown(what, id) from None
-
-
-def _unknown(what: str, id: str) -> UICIError:
-    return UICIError(f"there is no {what} {id!r} in this journal; {_LISTED[what]}")
 
 
 class Own:
@@ -230,7 +117,7 @@ class Own:
         async def asked(journal: Journal) -> JSON:
             incident = await journal.incident(id)
             if incident is None:
-                raise _unknown("incident", id)
+                raise unknown("incident", id)
             results = await journal.results(incident=id, limit=1000)
             entries = await journal.entries(incident=id, limit=10_000)
             return incident.to_json() | {
@@ -248,21 +135,29 @@ class Own:
             following = asyncio.create_task(_follow(infrastructure, id, lines)) if lines is not None else None
             stops: set[asyncio.Task[bool]] = set()
 
+            # A program that is begun with one of them ignored (nohup) goes on ignoring it.
+            heard = {one for one in _ENDING if signal.getsignal(one) is not signal.SIG_IGN}
+
+            def unheard() -> None:
+                while heard:
+                    loop.remove_signal_handler(heard.pop())
+
             def interrupted() -> None:
-                # The first Ctrl-C ends the request in order; from then on the usual one ends the program.
-                loop.remove_signal_handler(signal.SIGINT)
+                # The first one ends the request in order; from then on they end the program as usual.
+                unheard()
                 progress({"kind": "cancel", "name": "cancel", "verdict": "asked for; waiting for its end"})
                 stops.add(asyncio.create_task(infrastructure.cancel(id, str(_origin()))))
 
             loop = asyncio.get_running_loop()
-            loop.add_signal_handler(signal.SIGINT, interrupted)
+            for one in heard:
+                loop.add_signal_handler(one, interrupted)
             try:
                 result = await running
                 if following is not None:
                     await asyncio.wait([following], timeout=LAST_LINES)
                 return result.to_json()
             finally:
-                loop.remove_signal_handler(signal.SIGINT)
+                unheard()
                 if following is not None:
                     following.cancel()
                     await asyncio.gather(following, return_exceptions=True)
@@ -276,7 +171,7 @@ class Own:
             try:
                 feed = await infrastructure.logs(id)
             except NoLogsError as error:
-                raise error if error.known else _unknown("request", id) from None
+                raise error if error.known else unknown("request", id) from None
             async for piece in feed.follow({}) if follow else feed.read({}):
                 for line in piece.lines:
                     lines(_line(line))
@@ -326,7 +221,7 @@ class Own:
 
             keys = await keys_of(infrastructure.journal, incident)
             if not keys:
-                raise _unknown("incident", incident)
+                raise unknown("incident", incident)
             for key in keys:
                 await infrastructure.reopen(key, str(_origin()))
             return {"reopened": ", ".join(keys)}

@@ -130,7 +130,7 @@ def run(args: list[str] | None = None) -> None:
         code = error.exit_code
     except _ours() as error:
         click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
-        code = 2 if _configuration(error) else 1
+        code = getattr(error, "exit_code", 2 if _configuration(error) else 1)
     except KeyboardInterrupt:
         click.echo("interrupted", err=True)
         code = 130
