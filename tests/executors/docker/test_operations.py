@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from docker.errors import APIError
 
 from tests.engines.docker import IMAGE, RUNS, Docker
 from tests.executors.whole import ELSEWHERE, running, starter
@@ -149,6 +150,35 @@ async def test_start_stop_unpause_and_remove(docker: Docker, place: Place) -> No
     assert (result.status, result.reason) == (Status.DONE, Reason.NOTHING_TO_DO)
     assert (await place.do("remove_service", service="frozen")).status is Status.DONE
     assert names(docker) == {"web": "exited"}
+
+
+async def test_what_never_started_and_what_compose_ran_once_are_listed_as_what_they_are(
+    docker: Docker, place: Place
+) -> None:
+    docker.create("fresh")
+    with pytest.raises(APIError):
+        docker.run("broken", ["/no/such/program"])
+    docker.run("shop-cart-1", labels=compose("cart"))
+    once = compose("cart", **{"com.docker.compose.oneoff": "True"})
+    docker.run("shop-cart-run-1", ["sh", "-c", "exit 3"], labels=once).wait()
+    listed = (await place.do("list_services", namespace="shop")).answer["services"]
+    assert {one["service"]: one["state"] for one in listed} == {"cart": "running", "shop-cart-run-1": "failed"}
+    listed = (await place.do("list_services")).answer["services"]
+    assert {"fresh": "stopped", "broken": "failed"}.items() <= {one["service"]: one["state"] for one in listed}.items()
+    unhealthy = {one["service"]: one for one in (await place.do("list_unhealthy_services")).answer["services"]}
+    assert sorted(unhealthy) == ["broken", "shop-cart-run-1"]
+    assert unhealthy["broken"]["state"] == "failed"
+    assert "/no/such/program" in unhealthy["broken"]["reason"]
+    assert (await place.do("environment_health")).answer["unhealthy"] == 2
+    result = await place.do("remove_service", service="cart", namespace="shop")
+    assert (result.status, result.verification) == (Status.DONE, Verification.RECOVERED), result.message
+
+
+async def test_a_start_waits_for_what_the_health_check_says(docker: Docker, place: Place) -> None:
+    """Two seconds of the real clock are twenty of the engine's: running for three is not enough."""
+    docker.create("web", healthcheck={"test": ["CMD-SHELL", "false"], "interval": 2_000_000_000, "retries": 1})
+    result = await place.do("start_service", service="web")
+    assert (result.status, result.verification) == (Status.UNVERIFIED, Verification.NOT_RECOVERED), result.message
 
 
 async def test_a_restart_of_a_compose_service_restarts_each_container_once(docker: Docker, place: Place) -> None:
@@ -321,6 +351,16 @@ async def test_a_memory_limit_and_its_bounds(docker: Docker, place: Place) -> No
     assert docker.client.containers.get("web").attrs["HostConfig"]["Memory"] == 128 * 1024 * 1024
     result = await place.do("update_memory_limit", service="web", memory_bytes=1024)
     assert (result.status, result.reason) == (Status.REFUSED, Reason.SCHEMA)
+
+
+@pytest.mark.parametrize(("swap", "after"), [(64, 96), (128, 192), (80, 120), (-1, -1)])
+async def test_a_memory_limit_leaves_swap_in_proportion(docker: Docker, place: Place, swap: int, after: int) -> None:
+    mib = 1024 * 1024
+    docker.run("web", mem_limit=64 * mib, memswap_limit=swap if swap < 0 else swap * mib)
+    result = await place.do("update_memory_limit", service="web", memory_bytes=96 * mib)
+    assert result.status is Status.DONE, result.message
+    host = docker.client.containers.get("web").attrs["HostConfig"]
+    assert (host["Memory"], host["MemorySwap"]) == (96 * mib, after if after < 0 else after * mib)
 
 
 async def test_a_memory_limit_where_there_was_none_is_taken_back(docker: Docker, place: Place) -> None:
