@@ -13,7 +13,9 @@ from tests.catalog.conftest import Make
 from uici.catalog import Problem
 
 CASES = yaml.safe_load((Path(__file__).parent.parent / "cases" / "check.yml").read_text())
-PLACES = "version: 1\nenvironments: {f: {executor: fake, settings: {url: x}, variables: {zone: a}}}\n"
+PLACES = (
+    "version: 1\nenvironments: {f: {executor: fake, settings: {url: x}, alerts: ['a=\"f\"'], variables: {zone: a}}}\n"
+)
 OPERATIONS = """version: 1
 operations:
   scale_service:
@@ -350,7 +352,8 @@ def test_what_is_asked_on_the_way_is_offered_too(make: Make, fake: Any, case: di
     asks, offers, revert = case.get("asks", ""), case.get("operations", "['*']"), case.get("revert", "")
     listed = "{steps: [{call: things.list}]}"
     files = {
-        "environments.yml": f"version: 1\nenvironments:\n  f: {{executor: fake, settings: {{url: x}}, operations: {offers}}}\n",
+        "environments.yml": "version: 1\nenvironments:\n"
+        f"  f: {{executor: fake, settings: {{url: x}}, alerts: ['a=1'], operations: {offers}}}\n",
         "operations.yml": "version: 1\noperations:\n"
         f"  look: {{summary: A., risk: observe, {nothing}}}\n"
         f"  change_it: {{summary: A., risk: change, {nothing}, {asks}}}\n",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -30,6 +31,7 @@ def environments(scope: Scope) -> None:
         if default.definition not in known and default.definition != "auto":
             hint = did_you_mean(default.definition, [*known, "auto"])
             default.add("unknown-environment", f"there is no environment {default.definition!r}", hint)
+    _alerts(scope)
 
 
 def offered(scope: Scope) -> None:
@@ -105,10 +107,33 @@ def unfilled(entry: Entry, value: Any, at: Trail, *, severity: str = "error") ->
             unfilled(entry, inner, (*at, key), severity=severity)
 
 
+def _alerts(scope: Scope) -> None:
+    """An alert is about exactly one place: one that takes every alert leaves none to the others."""
+    if not any(
+        isinstance(one.definition, dict) and one.definition.get("enabled", True) for one in scope.gathered.runbooks
+    ):
+        return
+    there = [one for one in scope.places() if not one.broken]
+    for one in there:
+        others = [other.name for other in there if other is not one]
+        if others and not one.definition.get("alerts") and not one.source:
+            message = (
+                f"takes every alert, those of {others[0]!r} too: what is about two places is escalated as ambiguous"
+            )
+            hint = f"say with alerts which are about it, such as alerts: ['cluster=\"{one.name}\"']"
+            one.add("takes-every-alert", message, hint, key=True, severity="warning")
+
+
 def _environment(scope: Scope, entry: Entry, definition: Mapping[str, Any]) -> None:
     matchers(entry, definition.get("alerts"), ("alerts",))
     for key in ("alerts", "namespaces"):
         unfilled(entry, definition.get(key), (key,))
+    for index, one in enumerate(definition.get("namespaces", ())):
+        if isinstance(one, str) and one.startswith("!"):
+            hint = "name those that are let in; what lies in another is protected with protected: [{namespace: …}]"
+            entry.add(
+                "wrong-form", f"{one!r} leaves nothing out: no namespace is called so", hint, at=("namespaces", index)
+            )
     executor = scope.executor(definition["executor"])
     if isinstance(executor, str):
         if definition["executor"] in names():
@@ -184,11 +209,19 @@ def _misspelt(entry: Entry, data: Any, at: Trail) -> None:
 def _operations(scope: Scope, entry: Entry, definition: Mapping[str, Any]) -> None:
     wanted = definition.get("operations")
     dialect = definition.get("dialect", definition["executor"])
+    patterns = [one for one in wanted if isinstance(one, str)] if isinstance(wanted, list) else []
+    if patterns and all(one.startswith("!") for one in patterns):
+        hint = 'begin with "*", which lets all others in'
+        entry.add("wrong-value", "only leaves out, and lets nothing in", hint, at=("operations",))
     for index, pattern in enumerate(wanted if isinstance(wanted, list) else ()):
         name = pattern.removeprefix("!") if isinstance(pattern, str) else ""
+        at = ("operations", index)
+        if WILD & set(name) and name != "*" and not fnmatch.filter(scope.gathered.operations, name):
+            entry.add(
+                "unknown-operation", f"no operation is like {name!r}", "check the pattern", at=at, severity="warning"
+            )
         if not name or WILD & set(name):
             continue
-        at = ("operations", index)
         if name not in scope.gathered.operations:
             hint = did_you_mean(name, scope.gathered.operations)
             entry.add("unknown-operation", f"there is no operation {name!r}", hint, at=at)
@@ -227,6 +260,9 @@ def _inventory(scope: Scope, entry: Entry, inventory: Mapping[str, Any]) -> None
         if name in scope.gathered.operations and dialect not in scope.gathered.translations.get(name, {}):
             message = f"{name!r} has no translation for {dialect}"
             entry.add("not-translated", message, "translate it, or list the services here", at=("inventory", "from"))
+    if inventory.get("only") == "listed" and not inventory.keys() & {"from", "services"}:
+        hint = "list services, or give from: an operation that lists them"
+        entry.add("missing-key", "nothing is listed, so that nothing can be a target", hint, at=("inventory", "only"))
     services = inventory.get("services")
     for service, one in services.items() if isinstance(services, dict) else ():
         if isinstance(one, Mapping):
