@@ -67,7 +67,7 @@ def container(engine: str, attrs: Mapping[str, Any]) -> Resource:
         id=attrs["Id"],
         name=name,
         namespace=labels.get(PROJECT),
-        names=(*_own_names(attrs), *(_no_ids([f"{compose[0]}/{compose[1]}"]) if compose else ())),
+        names=(*_own_names(attrs), *(_compose_names(*compose) if compose else ())),
         labels=labels,
         owner=f"compose/{compose[0]}/{compose[1]}" if compose else f"name/{name}",
     )

@@ -46,6 +46,7 @@ OPERATION = Operation.parse(
 
 def resource(one: Any, **defaults: Any) -> Resource:
     one = {"name": one} if isinstance(one, str) else dict(one)
+    owner = one.get("owner", f"name/{one['name']}")
     one = {**defaults, **{key: one[key] for key in one if key in ("name", "kind", "labels", "namespace", "names")}}
     return Resource(
         engine="e",
@@ -55,7 +56,7 @@ def resource(one: Any, **defaults: Any) -> Resource:
         namespace=one.get("namespace"),
         names=tuple(one.get("names", (one["name"],))),
         labels=one.get("labels", {}),
-        owner=f"name/{one['name']}",
+        owner=owner,
     )
 
 
@@ -140,7 +141,7 @@ def test_guard(case: dict[str, Any]) -> None:
         request=Request(operation="restart_service", confirm=case.get("confirm", False)),
         origin=Origin(kind, name),
         operation=OPERATION,
-        target=target,
+        target=resource(case["whole"]) if "whole" in case else target,
         around=Surroundings(
             environment=environment(
                 namespaces=case.get("namespaces", []), managed=case.get("managed", "refuse"), autonomy="destroy"

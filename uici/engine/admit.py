@@ -7,6 +7,7 @@ Must not run the call, nor write anything.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from uici.engine.asking import inventory_of
@@ -17,6 +18,7 @@ from uici.engine.environments import OpenEnvironment, bounded
 from uici.engine.execution import Execution
 from uici.engine.guard import Surroundings, guard
 from uici.engine.redact import HIDDEN, holds_hidden
+from uici.engine.roots import as_listed, inventory_root
 from uici.engine.taken import own, too_soon
 from uici.engine.validate import locate
 from uici.engine.verdict import EndedError, StaleError, failed, refused
@@ -51,7 +53,11 @@ async def admit(core: Core, execution: Execution, place: OpenEnvironment, call: 
         if (wait := too_soon(execution, pinned, risk, core.clock())) > 0:
             await core.sleep(wait)
             continue
-        await authorise_now(core, execution, place, max(risk, execution.risk or risk), pinned)
+        # What the inventory says of what is touched counts as what the engine says.
+        inventory = {**(place.listing or {}), **inventory_root(place.environment)}
+        judged = dataclasses.replace(pinned, touches=tuple(_listed(one, inventory) for one in pinned.touches))
+        target = as_listed(execution.target, inventory) if execution.target else None
+        await authorise_now(core, execution, place, max(risk, execution.risk or risk), judged)
         around = Surroundings(
             environment=place.environment,
             names=await core.environments.names_of(
@@ -65,12 +71,12 @@ async def admit(core: Core, execution: Execution, place: OpenEnvironment, call: 
         if execution.command is None:
             raise failed(Reason.EXECUTOR, f"{call.path}: no command was accepted for it")
         refusal = guard(
-            pinned,
+            judged,
             risk,
             request=execution.request,
             origin=execution.origin,
             operation=execution.command.operation,
-            target=execution.target,
+            target=target,
             around=around,
         )
         execution.note("gate", "guard", refusal[0].value if refusal else "pass", {"call": pinned.call.path})
@@ -89,6 +95,11 @@ async def admit(core: Core, execution: Execution, place: OpenEnvironment, call: 
             raise refused(Reason.BUSY, f"{call.path}: what it touches is busy with another command") from error
         if not begun:
             raise StaleError
+
+
+def _listed(touch: Touch, inventory: Mapping[str, Any]) -> Touch:
+    one = as_listed(touch.resource, inventory)
+    return touch if one is touch.resource else dataclasses.replace(touch, resource=one)
 
 
 def _still_the_same(core: Core, place: OpenEnvironment, pinned: Pinned) -> None:

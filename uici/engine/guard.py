@@ -49,9 +49,15 @@ def guard(
     around: Surroundings,
 ) -> Refusal | None:
     """Why the call must not run, or None."""
-    for look in (_unresolved, _self, _protected, _namespaces, _managed):
-        refusal = look(pinned, around)
-        if refusal:
+    for look in (_unresolved, _self):
+        if refusal := look(pinned, around):
+            return refusal
+    # A service is touched with whatever of it is: it may bear another name than its containers.
+    whole = [target] if target is not None and any(one.resource.key == target.key for one in pinned.touches) else []
+    if refusal := _protected(pinned, [*(touch.resource for touch in pinned.touches), *whole], around):
+        return refusal
+    for look in (_namespaces, _managed):
+        if refusal := look(pinned, around):
             return refusal
     return _blast_radius(pinned, risk, request, origin, operation, target, around)
 
@@ -84,9 +90,8 @@ def _self(pinned: Pinned, around: Surroundings) -> Refusal | None:
     return None
 
 
-def _protected(pinned: Pinned, around: Surroundings) -> Refusal | None:
-    for touch in pinned.touches:
-        one = touch.resource
+def _protected(pinned: Pinned, touched: Sequence[Resource], around: Surroundings) -> Refusal | None:
+    for one in touched:
         answers_to = {one.name, one.id, *one.names}
         for rule in around.policies.protected:
             if not any(fnmatch.fnmatchcase(name, rule.environment) for name in around.names):
@@ -168,7 +173,7 @@ def _blast_radius(
         for limit in around.policies.blast_radius:
             if effective < limit.min_risk:
                 continue
-            allowed = int(desired * limit.at_most)
+            allowed = int(desired * limit.at_most + 1e-9)  # 29 % of 100 are 29
             if effective is Risk.CHANGE:
                 allowed = max(allowed, limit.always_allow)
             if total > allowed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -25,6 +26,16 @@ def listed_service(
     """One service of the inventory. What is not given is not there, so that ``.?probe.orValue('')`` means what it says."""
     given = {"id": id, "labels": dict(labels), "depends_on": list(depends_on), "probe": probe}
     return {name: value for name, value in given.items() if value is not None}
+
+
+def as_listed(one: Resource, inventory: Mapping[str, Any]) -> Resource:
+    """A Resource with what the inventory says of it: the name that it has there, and its labels."""
+    bears = {one.id, one.name, *one.names}
+    known = {name: listed for name, listed in inventory.items() if name in bears or listed.get("id") in bears}
+    if not known:
+        return one
+    labels = {key: value for listed in known.values() for key, value in listed["labels"].items()}
+    return dataclasses.replace(one, names=tuple(dict.fromkeys((*one.names, *known))), labels={**one.labels, **labels})
 
 
 def target_root(target: Resource, environment: Environment) -> dict[str, Any]:
