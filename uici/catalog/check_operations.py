@@ -13,6 +13,7 @@ from uici.catalog.gather import Entry
 from uici.catalog.problem import did_you_mean
 from uici.catalog.scope import Scope
 from uici.catalog.shapes import misfits
+from uici.catalog.typed import parts
 from uici.model import duration
 
 _TYPES = ("object", "array", "string", "integer", "number", "boolean", "null")
@@ -150,19 +151,30 @@ def _asked(scope: Scope, entry: Entry, definition: Mapping[str, Any]) -> None:
                 "took-effect-without-before", "compares with nothing: there is no before", hint, at=("took_effect",)
             )
         else:
-            scope.shapes.condition(definition["took_effect"], {**late, "answer": before}, entry.add, ("took_effect",))
+            scope.judges(entry, definition["took_effect"], {**late, "answer": before}, ("took_effect",))
     if "verify" in definition:
         verify = definition["verify"]
         scope.asks(entry, verify, ("verify",), late, observe="verify")
         seen = {**late, "answer": scope.returns(verify["operation"])}
         for key in ("expect", "fail"):
-            scope.shapes.condition(verify.get(key), seen, entry.add, ("verify", key))
+            scope.judges(entry, verify.get(key), seen, ("verify", key))
         if verify.get("answers"):
             wrong = {misfit.at: misfit for misfit in misfits(seen["answer"], definition.get("returns", {}))}
             for misfit in wrong.values():
                 message = f"answers with what {verify['operation']} answers, but the answer promised: {misfit.message}"
                 entry.add("answer-type", message, misfit.hint, at=("verify", "answers"))
         if "steady" in verify:
-            scope.shapes.of(verify["steady"], seen, entry.add, ("verify", "steady"))
+            _steady(scope, entry, verify["steady"], seen)
     if "undo" in definition:
         scope.asks(entry, definition["undo"], ("undo",), {**late, "answer": definition.get("returns", {})})
+
+
+def _steady(scope: Scope, entry: Entry, template: str, seen: Mapping[str, Any]) -> None:
+    """A text that is written out never changes, and nothing would be watched."""
+    at = ("verify", "steady")
+    found, wrong = parts(template)
+    if found or wrong:
+        scope.shapes.of(template, seen, entry.add, at)
+    else:
+        message, hint = "is no expression, but this very text, which never changes", f"write ${{{template.strip()}}}"
+        entry.add("text-like-expression", message, hint, at=at)

@@ -128,7 +128,8 @@ def _environment(scope: Scope, entry: Entry, definition: Mapping[str, Any]) -> N
     matchers(entry, definition.get("alerts"), ("alerts",))
     for key in ("alerts", "namespaces"):
         unfilled(entry, definition.get(key), (key,))
-    for index, one in enumerate(definition.get("namespaces", ())):
+    namespaces = definition.get("namespaces")
+    for index, one in enumerate(namespaces if isinstance(namespaces, list) else ()):
         if isinstance(one, str) and one.startswith("!"):
             hint = "name those that are let in; what lies in another is protected with protected: [{namespace: …}]"
             entry.add(

@@ -116,7 +116,7 @@ def _runbook(scope: Scope, entry: Entry, definition: Mapping[str, Any]) -> None:
     if only_if is not None:
         scope.asks(entry, only_if, ("only_if",), seen, observe="only_if")
         answer = {**seen, "answer": scope.returns(only_if["operation"])}
-        scope.shapes.condition(only_if["expect"], answer, entry.add, ("only_if", "expect"))
+        scope.judges(entry, only_if["expect"], answer, ("only_if", "expect"))
     for index, step in enumerate(definition.get("steps", ())):
         at = ("steps", index)
         scope.shapes.condition(step.get("when"), seen, entry.add, (*at, "when"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from uici.catalog import expressions
 from uici.catalog.gather import Entry, Gathered
 from uici.catalog.problem import did_you_mean
 from uici.catalog.shapes import Misfit, Schema, Shapes, misfits
@@ -133,6 +134,15 @@ class Scope:
             message = f"{observe} is asked of {name!r}, whose risk is {called['risk']}"
             entry.add("not-observe", message, "ask an operation whose risk is observe", at=(*at, key))
         self.fits(entry, name, called, given, at)
+
+    def judges(self, entry: Entry, source: Any, roots: Mapping[str, Schema], at: Trail) -> None:
+        """Checks a condition on what was asked; one that does not look at the answer proves nothing."""
+        self.shapes.condition(source, roots, entry.add, at)
+        if not isinstance(source, str) or entry.document.is_broken((*entry.trail, *at)):
+            return
+        if "answer" not in expressions.reads(source):
+            message = "does not look at `answer`, so that it is the same whatever there is"
+            entry.add("reads-no-answer", message, 'compare a field of it, such as answer.state == "running"', at=at)
 
     def fits(self, entry: Entry, name: str, called: Mapping[str, Any], given: Mapping[str, Any], at: Trail) -> None:
         """Notes which parameters the called operation would refuse."""

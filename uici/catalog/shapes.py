@@ -93,7 +93,7 @@ class Shapes:
             say("expression-syntax", short(said), at=at)
             return {}
         if not any(isinstance(part, templates.Part) for part in found):
-            meant = templates.as_elsewhere(template, roots)
+            meant = templates.as_elsewhere(template, roots) or _bare(template, roots)
             if meant is not None:
                 message = f"{short(template, 60)!r} is no expression here, but this very text"
                 say("text-like-expression", message, f"write ${{{meant}}} for its value", at=at, severity="warning")
@@ -220,3 +220,17 @@ def _along(names: tuple[str, ...], roots: Mapping[str, Schema]) -> dict[str, Any
         properties = schema.get("properties", {})
         schema = properties[name] if name in properties else values_of(schema)
     return dict(schema) if isinstance(schema, Mapping) else {}
+
+
+def _bare(template: str, roots: Mapping[str, Schema]) -> str | None:
+    """The path to what there is that a text spells, without the ``${…}`` that would read it; None for every other text."""
+    names = templates.path(template)
+    if names is None or len(names) < 2 or names[0] not in roots:
+        return None
+    schema: Any = roots[names[0]]
+    for name in names[1:]:
+        known = schema.get("properties", {}) if isinstance(schema, Mapping) else {}
+        if name not in known and not values_of(schema if isinstance(schema, Mapping) else {}):
+            return None
+        schema = known.get(name, {})
+    return template.strip()
