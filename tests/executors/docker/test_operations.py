@@ -291,6 +291,25 @@ async def test_a_deployment_that_does_not_work_is_swapped_back(docker: Docker, p
     assert docker.client.containers.get("web").id == old.id
 
 
+@pytest.mark.parametrize("operation", ["deploy_service", "rollback_service"])
+async def test_what_its_engine_restarts_goes_on_being_restarted_where_another_image_did_not_help(
+    docker: Docker, place: Place, operation: str
+) -> None:
+    """It may wait for its database, and would run once that is back: stopped it would not."""
+    ends, again = ["sh", "-c", "sleep 0.2; exit 1"], {"Name": "always"}
+    docker.run("web", ends, restart_policy=again, labels={"uici.previous-image": tagged(docker)})
+    events = docker.client.events(decode=True, filters={"event": "die"})
+    for _ in range(4):  # by then it is waited longer for the next start than a look takes
+        next(events)
+    events.close()
+    old = docker.client.containers.get("web")
+    result = await place.do(operation, service="web", **({"image": NEXT} if operation == "deploy_service" else {}))
+    assert (result.verification, (result.undo or {}).get("status")) == (Verification.NOT_RECOVERED, "done"), result
+    after = docker.client.containers.get("web")
+    assert after.id == old.id
+    assert after.status in ("running", "restarting")
+
+
 @pytest.mark.parametrize("bad", [False, True], ids=["well", "ill"])
 async def test_a_deployment_waits_for_what_the_health_check_says(docker: Docker, place: Place, bad: bool) -> None:
     old = docker.run("web", healthcheck={"test": ["CMD-SHELL", '[ -z "$BAD" ]'], "interval": 500_000_000, "retries": 3})
