@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -95,9 +96,21 @@ async def test_one_command_at_a_time_for_one_target(folder: Path) -> None:
         )
 
 
-async def test_an_undo_leaves_alone_what_somebody_else_changed(folder: Path) -> None:
+@pytest.mark.parametrize(
+    "written", ["before.replicas", "before.?replicas.orValue(1)", "before['replicas']", 'before[ ? "replicas"].orValue(1)',
+                "[before].map(b, b.replicas)[0]", "before.filter(name, name == 'replicas').map(name, before[name])[0]"]
+)  # fmt: skip
+async def test_an_undo_leaves_alone_what_somebody_else_changed(written: str, folder: Path) -> None:
+    """However its expression says what it writes back."""
     write_world(folder / "world.json", {"web": {"health": "unhealthy"}})
     async with rehearsing(folder) as rehearsal:
+        catalog = rehearsal.infrastructure.catalog
+        operation = catalog.operations["scale_service"]
+        assert operation.undo is not None
+        given = {**operation.undo.parameters, "replicas": f"${{{written}}}"}
+        operation = dataclasses.replace(operation, undo=dataclasses.replace(operation.undo, parameters=given))
+        operations = catalog.operations.with_copies({operation.name: operation})
+        rehearsal.infrastructure._core.catalog = dataclasses.replace(catalog, operations=operations)
         sampled = 0
 
         def meddle(_: str, evidence: Any) -> None:

@@ -142,6 +142,26 @@ def template_reads(template: Any) -> frozenset[str]:
     return frozenset(found)
 
 
+def fields_read(template: Any, root: str) -> frozenset[str] | None:
+    """The fields of a root that a template reads; None where it takes the root whole. Raises ExpressionError."""
+    needed = [_needs(source)[root] for source in _all_sources(template) if root in _needs(source)]
+    if any(need.whole or need.items is not None for need in needed):
+        return None
+    return frozenset(name for need in needed for name in need.fields)
+
+
+def _all_sources(template: Any) -> Iterator[str]:
+    """Every expression of a template, those of its lists too."""
+    if isinstance(template, str):
+        yield from (part.source for part in templates.parse(template) if isinstance(part, templates.Part))
+    elif isinstance(template, Mapping):
+        for key, value in template.items():
+            yield from (value,) if key == "where" and is_list(template) else _all_sources(value)
+    elif isinstance(template, (list, tuple)):
+        for value in template:
+            yield from _all_sources(value)
+
+
 def problem_of(error: Exception) -> str:
     """What CEL's compiler said, in one line without its status words."""
     text = str(error).split("\n", 1)[0]

@@ -5,8 +5,7 @@ Only observes. What cannot be told is never taken for "nobody has": a person dec
 
 from __future__ import annotations
 
-import re
-
+from uici.catalog.expressions import fields_read
 from uici.engine.asking import ask
 from uici.engine.core import Core
 from uici.engine.execution import Execution
@@ -15,16 +14,14 @@ from uici.engine.validate import target_of
 from uici.engine.verdict import EndedError
 from uici.model import Command, ExpressionError, UnreachableError
 
-#: The fields of ``before`` that an undo writes back: only they show that somebody else has acted since. Others (a
-#: state, a count of restarts, the memory in use) change by themselves on a service that is ill.
-_WRITTEN_BACK = re.compile(r"\bbefore\.([A-Za-z_][A-Za-z0-9_]*)")
 
-
-def written_back(command: Command) -> tuple[str, ...]:
-    """The fields of ``before`` that taking this command back writes; none where its ``revert`` looks for itself."""
+def written_back(command: Command) -> frozenset[str] | None:
+    """The fields of ``before`` that taking this command back writes; none where its ``revert`` looks for itself, None where
+    it is taken whole. Only they show that somebody else has acted since: others (a state, a count of restarts, the memory
+    in use) change by themselves on a service that is ill."""
     undoes = command.operation.undo.parameters if command.operation.undo else {}
-    reverts = [dict(step.arguments) for step in command.translation.revert]
-    return tuple(dict.fromkeys(_WRITTEN_BACK.findall(repr((undoes, reverts)))))
+    steps = command.translation.revert
+    return fields_read([undoes, *(dict(step.arguments) for step in steps), *(step.each for step in steps)], "before")
 
 
 async def remember(core: Core, execution: Execution, command: Command, steps: Steps) -> None:
@@ -50,7 +47,7 @@ async def remember_half(core: Core, execution: Execution, steps: Steps) -> None:
     """The same between two calls, for when the next one fails. Cut off between two renames nothing bears the name, so a
     ``revert`` that looks for itself needs none of it."""
     command = execution.command
-    if command is not None and not execution.dry_run and not execution.undoing and written_back(command):
+    if command is not None and not execution.dry_run and not execution.undoing and written_back(command) != frozenset():
         await remember(core, execution, command, steps)
 
 
@@ -61,7 +58,7 @@ async def moved_on(core: Core, execution: Execution, command: Command, steps: St
         return "how the change left it could not be told, so nobody knows whether somebody else has changed it since"
     if execution.place is None:
         return None
-    if execution.left_after is None and not fields:
+    if execution.left_after is None and fields == frozenset():
         return None
     # Where nothing was certainly applied, it is to be as it was before; a call in doubt that left something is no proof.
     target = execution.left_target if execution.left_after is not None else execution.target
@@ -82,7 +79,7 @@ async def moved_on(core: Core, execution: Execution, command: Command, steps: St
         return f"whether it is still as it was left cannot be told: {error}"
     if not isinstance(now, dict):
         return f"{before.operation} does not tell any more how it is"
-    for field in fields:
+    for field in sorted(left.keys() if fields is None else fields):
         if now.get(field) != left.get(field):
             return (
                 f"{field} was left as {left.get(field)!r} and is {now.get(field)!r} now: somebody else has changed it"
@@ -93,13 +90,13 @@ async def moved_on(core: Core, execution: Execution, command: Command, steps: St
 async def not_as_before(core: Core, execution: Execution, command: Command, steps: Steps) -> str | None:
     """Which of the fields that an undo writes back is not as it was before the change; None where all are."""
     before, fields = command.operation.before, written_back(command)
-    if not fields or before is None or not isinstance(execution.before, dict):
+    if fields == frozenset() or before is None or not isinstance(execution.before, dict):
         return None
     try:
         now = await ask(core, execution, before.operation, before.parameters, steps.roots)
     except (EndedError, ExpressionError, UnreachableError) as error:
         return f"whether it is as before cannot be told: {error}"
-    for field in fields:
+    for field in sorted(execution.before.keys() if fields is None else fields):
         was, is_ = execution.before.get(field), now.get(field) if isinstance(now, dict) else None
         if is_ != was:
             return f"{field} was {was!r} before and is {is_!r} now"
