@@ -173,6 +173,33 @@ def test_expressions_of_steps(make: Make, fake: Any, step: str, code: str, at: s
 
 
 @pytest.mark.parametrize(
+    ("step", "found"),
+    [
+        ('{call: thing.stop, when: parameters.namespace == "a"}', 1),
+        ('{call: thing.stop, with: {after: "${parameters.namespace}-${parameters.namespace}"}}', 1),
+        ('{call: thing.stop, when: has(parameters.namespace) && parameters.namespace == "a"}', 0),
+        ('{call: thing.stop, when: has(parameters.namespace), with: {after: "${parameters.namespace}"}}', 0),
+        ('{each: "${has(parameters.namespace) ? [1] : []}", call: thing.stop, with: {after: "${parameters.namespace}"}}', 0),
+        ('{call: thing.stop, unless: "!has(parameters.namespace)", with: {after: "${parameters.namespace}"}}', 1),
+        ('{call: thing.stop, when: parameters.service == "a"}', 0),
+    ],
+)  # fmt: skip
+def test_parameters_that_need_not_be_given(make: Make, fake: Any, step: str, found: int) -> None:
+    assert codes(checked(make, GET, step)).count("optional-parameter") == found
+
+
+def test_what_conditions_of_a_schema_ask_for_is_not_told(make: Make, fake: Any) -> None:
+    step = '{call: thing.stop, when: parameters.namespace == "a"}'
+    translation = STEPS + f"        - {GET}\n        - {step}\n      returns: {{state: up}}\n"
+    operations = OPERATIONS.replace("RISK", "change").replace("MINIMUM", "1")
+    conditions = operations.replace(
+        "      type: object\n", "      type: object\n      dependentRequired: {to: [namespace]}\n"
+    )
+    assert codes(make(files(operations, translation)).check()) == ["optional-parameter"]
+    assert codes(make(files(conditions, translation)).check()) == []
+
+
+@pytest.mark.parametrize(
     "when",
     [
         "environment.variables.zone == 'a'",

@@ -5,7 +5,14 @@ An entry in which an error was found already is not checked further, but counts 
 
 from __future__ import annotations
 
-from uici.catalog import check_operations, check_places, check_runbooks, check_translations, check_variables
+from uici.catalog import (
+    check_given,
+    check_operations,
+    check_places,
+    check_runbooks,
+    check_translations,
+    check_variables,
+)
 from uici.catalog.gather import Gathered
 from uici.catalog.scope import Scope
 
@@ -25,4 +32,5 @@ def check(gathered: Gathered, *, used_only: bool) -> None:
     check_runbooks.runbooks(scope)
     check_runbooks.policies(scope)
     check_variables.variables(scope)
+    check_given.given(scope)
     check_places.offered(scope)

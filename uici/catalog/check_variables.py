@@ -19,8 +19,8 @@ from uici.model import Environment, ExpressionError
 
 _VARIABLES = ("environment", "variables")
 #: Keys that hold bare CEL, and those of an operation that hold expressions at all: its schemas hold none.
-_BARE = frozenset({"when", "where", "until", "expect", "fail", "unless", "took_effect"})
-_OF_OPERATION = ("before", "took_effect", "verify", "undo")
+BARE = frozenset({"when", "where", "until", "expect", "fail", "unless", "took_effect"})
+OF_OPERATION = ("before", "took_effect", "verify", "undo")
 _Reads = list[tuple[Trail, str]]
 
 
@@ -52,7 +52,7 @@ def _offered(scope: Scope, place: Entry) -> Iterator[tuple[Entry, tuple[str, ...
         operation = scope.gathered.operations.get(name)
         if operation is None or environment.dialect not in of or not environment.offers(name):
             continue
-        yield operation, _OF_OPERATION
+        yield operation, OF_OPERATION
         said = None if of[environment.dialect].broken else saying(of, of[environment.dialect])
         if said is not None:
             yield said, None
@@ -75,7 +75,7 @@ def _reads(value: Any, keys: tuple[str, ...] | None = None, at: Trail = ()) -> I
         for index, inner in enumerate(value):
             yield from _reads(inner, None, (*at, index))
     elif isinstance(value, str) and "variables" in value:
-        bare = "${" not in value and at[-1] in _BARE
+        bare = "${" not in value and at[-1] in BARE
         for source in [value] if bare else [part.source for part in parts(value)[0]]:
             try:
                 tree = expressions.tree(source)
@@ -87,16 +87,22 @@ def _reads(value: Any, keys: tuple[str, ...] | None = None, at: Trail = ()) -> I
 
 def _surely(tree: checked.Tree) -> Iterator[str]:
     """The variables that an expression wants, without those of which it asks anywhere whether they are there."""
+    wanted, asked = read_of(tree, _VARIABLES)
+    return (name for name in wanted if name not in asked)
+
+
+def read_of(tree: checked.Tree, of: tuple[str, ...]) -> tuple[list[str], set[Any]]:
+    """Of what lies under a path: what an expression takes to be there, and what it asks whether it is there."""
     wanted: list[str] = []
     asked: set[Any] = set()
     for one in tree.walk():
         first = one.parts[0].path() if one.parts else ()
-        if one.kind == "select" and first == _VARIABLES:
+        if one.kind == "select" and first == of:
             asked.add(one.name) if one.has else wanted.append(one.name)
-        elif one.kind == "call" and one.name in ("_[_]", "_[?_]", "_?._") and first == _VARIABLES:
+        elif one.kind == "call" and one.name in ("_[_]", "_[?_]", "_?._") and first == of:
             name = one.parts[1].value
             if isinstance(name, str):
                 wanted.append(name) if one.name == "_[_]" else asked.add(name)
-        elif one.kind == "call" and one.name == "@in" and one.parts[1].path() == _VARIABLES:
+        elif one.kind == "call" and one.name == "@in" and one.parts[1].path() == of:
             asked.add(one.parts[0].value)
-    return (name for name in wanted if name not in asked)
+    return wanted, asked
