@@ -34,6 +34,15 @@ def test_every_route_is_described() -> None:
     assert references == set(described["components"]["schemas"])
 
 
+async def test_where_no_body_will_do_is_said(door: Door) -> None:
+    for route in ROUTES:
+        if route.body is None:
+            continue
+        said = openapi.document(ROUTES)["paths"][route.path][route.method.lower()]["requestBody"]["required"]
+        status, _ = await door.ask(route.method, re.sub(r"{\w+}", "none", route.path))
+        assert (status in (415, 422)) == said, route.path
+
+
 async def test_it_is_served(guarded: Door) -> None:
     status, said = await guarded.get("/api/v1/openapi.json", token="reader")
     assert (status, said["openapi"]) == (200, "3.1.0")

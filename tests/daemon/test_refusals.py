@@ -237,6 +237,21 @@ async def test_without_tokens_a_web_page_is_not_answered(door: Door, headers: di
     assert await door.daemon.journal.entries(kinds=["alert"]) == []
 
 
+async def test_without_tokens_a_token_is_not_known(door: Door) -> None:
+    for method, path, _, _ in _paths():
+        status, said = await door.ask(method, path, token="wrong", json={} if method == "POST" else None)
+        assert (status, said["code"]) == (401, "unauthenticated"), path
+        assert "has no server.tokens: send none" in said["detail"]
+    assert await door.get("/readyz", token="wrong") == (200, {"ready": True})
+    assert (await door.get("/api/v1/status"))[1]["caller"]["name"] == "loopback"
+
+
+async def test_a_request_too_large_is_not_told_of_a_limit_that_is_not_its_own(door: Door) -> None:
+    status, said = await door.post("/api/v1/requests", {"operation": "x", "reason": "x" * 300_000})
+    assert (status, said["detail"]) == (413, "the body is larger than 262144 bytes; send less at once")
+    assert b"raise server.limits.body in platform.yml" in await _raw(door.url, _head(50 * 1024 * 1024))
+
+
 async def test_without_tokens_nothing_but_loopback_is_listened_on(catalog: Callable[..., Path]) -> None:
     for listen in ("0.0.0.0:0", ":0", "[::]:0"):
         with pytest.raises(ConfigurationError, match=r"no server\.tokens"):
@@ -267,6 +282,30 @@ async def test_refusals_are_counted_by_door_and_code(guarded: Door) -> None:
     assert b'uici_http_refusals_total{door="post_alertmanager",code="permission"} 1' in text
     assert b'uici_http_refusals_total{door="none",code="not_found"} 1' in text
     assert b'uici_http_responses_total{door="post_alertmanager",status="403"} 1' in text
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x16\x03\x01\x02\x00\x01\r\n\r\n",
+        b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nA: \0\r\n\r\n",
+    ],
+    ids=["TLS", "a long address", "a zero"],
+)
+async def test_what_is_no_http_is_counted_and_logged_without_a_traceback(
+    guarded: Door, sent: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
+    host, _, port = guarded.url.removeprefix("http://").rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(sent)
+    assert (await asyncio.wait_for(reader.read(), 10)).startswith(b"HTTP/1.0 400 ")
+    writer.close()
+    _, text = await guarded.get("/metrics", token="prometheus")
+    assert b'uici_http_refusals_total{door="none",code="http"} 1' in text
+    assert b'uici_http_responses_total{door="none",status="400"} 1' in text
+    logged = capfd.readouterr()
+    assert "Traceback" not in logged.err + logged.out
 
 
 async def test_an_error_of_our_own_is_500_and_says_nothing_of_itself(door: Door) -> None:

@@ -71,7 +71,8 @@ def _operation(route: Route) -> dict[str, Any]:
         problems.add(422)
     if route.body is not None:
         said["requestBody"] = {
-            "required": "$ref" in route.body or bool(route.body.get("required")),
+            # Of an object that has to have nothing the body may be missing too.
+            "required": route.body.get("type") != "object" or bool(route.body.get("required")),
             "content": {"application/json": {"schema": dict(route.body)}},
         }
         problems |= {400, 413, 415, 422}

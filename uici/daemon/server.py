@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -15,6 +16,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 from aiohttp import hdrs, web
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.log import server_logger
 
 from uici.daemon import tokens
 from uici.daemon.counts import Counts
@@ -74,12 +77,32 @@ class Daemon:
 
 def application(daemon: Daemon, routes: Sequence[Route]) -> web.Application:
     """All routes behind the wrapper, and problem+json for whatever has none."""
-    app = web.Application(middlewares=[_errors(daemon)], handler_args={"max_line_size": 8190})
+    handler_args = {"max_line_size": 8190, "logger": Unreadable(daemon)}
+    app = web.Application(middlewares=[_errors(daemon)], handler_args=handler_args)
     for route in routes:
         app.router.add_route(
             route.method, route.pattern, _wrapped(daemon, route), expect_handler=_expect, name=route.name
         )
     return app
+
+
+class Unreadable(logging.LoggerAdapter[logging.Logger]):
+    """Where aiohttp tells of what cannot be read as HTTP, which it answers itself: counted, and one line. Whoever sends such
+    bytes needs no token, and must not fill the log with tracebacks."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        super().__init__(server_logger, {})
+        self._daemon = daemon
+
+    def log(self, level: int, msg: object, *args: object, **more: Any) -> None:
+        error = more.get("exc_info")
+        if not isinstance(error, HttpProcessingError):
+            super().log(level, msg, *args, **more)
+            return
+        self._daemon.counts.responses.add("none", str(error.code))
+        self._daemon.counts.refusals.add("none", "http")
+        problem = f"it cannot be read as HTTP: {type(error).__name__}"
+        logger().warning("refused", door="none", status=error.code, code="http", problem=problem, remote=args[-1])
 
 
 async def _expect(request: web.Request) -> None:
@@ -210,14 +233,18 @@ NOBODY = Caller("nobody", frozenset(), False, "open")
 
 def _caller(daemon: Daemon, request: web.Request, *, needed: bool) -> Caller:
     known, token = daemon.tokens, tokens.bearer(request.headers.get(hdrs.AUTHORIZATION))
-    local = None if token is not None and known else _local(request)
-    if token is not None and (local is not None or known):
+    if token is not None:
+        # Who shows a token means to be known by it: at no door is it as if there were none.
         caller = known.caller(token)
         if caller is not None:
             return caller
         if needed:
-            raise _unauthenticated("this token is not known here; server.tokens in platform.yml names those that are")
+            raise _unauthenticated(
+                "this token is not known here; "
+                + ("server.tokens in platform.yml names those that are" if known else _NO_TOKENS)
+            )
         return NOBODY
+    local = _local(request)
     if local is not None:
         return tokens.peer(local)
     if not known:
@@ -226,6 +253,9 @@ def _caller(daemon: Daemon, request: web.Request, *, needed: bool) -> Caller:
     if needed:
         raise _unauthenticated("a token is needed; send it as `Authorization: Bearer TOKEN`")
     return NOBODY
+
+
+_NO_TOKENS = "platform.yml has no server.tokens: send none, or give it this one"
 
 
 def _local(request: web.Request) -> socket.socket | None:
@@ -287,7 +317,8 @@ def too_large(limit: int) -> ProblemError:
     return ProblemError(
         413,
         "too_large",
-        f"the body is larger than {limit} bytes; send less at once, or raise server.limits.body in platform.yml",
+        f"the body is larger than {limit} bytes; send less at once"
+        + ("" if limit == API_BODY else ", or raise server.limits.body in platform.yml"),
         close=True,
     )
 
