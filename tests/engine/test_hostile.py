@@ -134,14 +134,38 @@ async def test_an_operation_declared_observe_never_changes_anything(folder: Path
             assert rehearsal.effects == []
 
 
-async def test_a_word_that_may_not_be_stored_is_stored_nowhere(folder: Path) -> None:
+SECRET = {"type": "string", "writeOnly": True}
+
+
+@pytest.mark.parametrize(
+    "login",
+    [
+        {"type": "object", "properties": {"user": {"type": "string"}, "word": SECRET}},
+        {"$ref": "#/$defs/login"},
+        {"allOf": [{"properties": {"word": {"type": "string"}}}, {"properties": {"word": SECRET}}]},
+        {"anyOf": [{"properties": {"word": {"const": "none"}}}, {"properties": {"word": SECRET}}]},
+        {"if": {"required": ["user"]}, "then": {"properties": {"word": {"allOf": [SECRET]}}}},
+        {"properties": {"user": {}}, "additionalProperties": {"$ref": "#/$defs/secret"}},
+        {"patternProperties": {"^w": SECRET}},
+    ],
+    ids=["said", "referred to", "together", "one of", "on a condition", "others", "by a pattern"],
+)
+async def test_a_word_that_may_not_be_stored_is_stored_nowhere(login: dict[str, Any], folder: Path) -> None:
     word = "kn0ck-kn0ck"
     seen: list[str] = []
     async with rehearsing(folder) as rehearsal:
+        catalog = rehearsal.infrastructure.catalog
+        operation = catalog.operations["set_word"]
+        defs = {"secret": SECRET, "login": {"properties": {"word": {"$ref": "#/$defs/secret"}}}}
+        properties = {**operation.parameters["properties"], "login": login}
+        described = {**operation.parameters, "properties": properties, "$defs": defs}
+        marked = Operation.parse("set_word", {**operation.definition, "parameters": described})
+        operations = catalog.operations.with_copies({"set_word": marked})
+        rehearsal.infrastructure._core.catalog = dataclasses.replace(catalog, operations=operations)
         rehearsal.infrastructure.on_progress = lambda _, evidence: seen.append(json.dumps(evidence.to_json()))
-        login = {"user": "anna", "word": word}
-        dry = await rehearsal.run("set_word", service="web", login=login, dry_run=True)
-        result = await rehearsal.run("set_word", service="web", login=login)
+        given = {"user": "anna", "word": word}
+        dry = await rehearsal.run("set_word", service="web", login=given, dry_run=True)
+        result = await rehearsal.run("set_word", service="web", login=given)
         assert result.ok
         assert rehearsal.world["services"]["web"]["image"] == f"anna:{word}", "the engine is told it all the same"
         assert word not in json.dumps([dry.to_json(), result.to_json()])

@@ -24,6 +24,7 @@ from uici.engine.taken import count, took_nothing
 from uici.engine.undo import closing, undone_by
 from uici.engine.uninterrupted import uninterrupted
 from uici.engine.verdict import in_doubt
+from uici.engine.write_only import marks
 from uici.executor import Done
 from uici.journal import Unsettled
 from uici.model import Call, Command, JournalError, Reason, Resource, Result, Status, Touch, UnreachableError, epoch
@@ -146,7 +147,7 @@ async def _finish(core: Core, execution: Execution, held: AsyncExitStack) -> Res
             why = f"the undo of {command.operation.name} failed: {outcome['message']}"
             await core.journal.append(*closing(core, execution, why))
         return not_recovered(execution, outcome)
-    if _needs_secrets(command.operation.parameters):
+    if marks(command.operation.parameters):  # whether one was given is not stored either
         raise in_doubt("its parameters hold secrets that are never stored, so it cannot be continued")
     place = execution.place = await _opened(core, execution, command)
     if place.engine != engine:
@@ -166,13 +167,3 @@ async def _opened(core: Core, execution: Execution, command: Command) -> OpenEnv
             if core.clock() >= give_up:
                 raise
         await core.sleep(EVERY)
-
-
-def _needs_secrets(schema: Any) -> bool:
-    """Whether the schema marks a parameter ``writeOnly``: whether it was given is not stored either."""
-    if not isinstance(schema, Mapping):
-        return False
-    if schema.get("writeOnly") is True:
-        return True
-    parts = [*schema.get("properties", {}).values(), schema.get("items"), schema.get("additionalProperties")]
-    return any(_needs_secrets(one) for one in parts)
