@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -335,17 +336,23 @@ def _long(rehearsal: Rehearsal) -> Any:
         "docker -H unix:///var/run/uici/engine.sock stop uici",
         "cat /var/lib/uici/journal.db",
         "http://nowhere.invalid/",
+        "psql -h db -c 'drop table journal'",
+        "psql --host=DB.",
+        "scp x root@db:/data",
+        f"nc {socket.gethostname()} 8080",
     ],
 )
 async def test_elsewhere_is_not_believed(text: str) -> None:
-    needs = ("unix:///var/run/uici/engine.sock", "/var/lib/uici/journal.db")
+    needs = ("unix:///var/run/uici/engine.sock", "/var/lib/uici/journal.db", "postgresql://uici@db/journal")
     for arguments in ({"command": text}, {"command": ["sh", "-c", text]}, {"body": {"deep": [{"url": text}]}}):
         assert await not_elsewhere(arguments, needs) is not None
 
 
-@pytest.mark.parametrize("text", ["echo hello", "http://192.0.2.7/hook", "v1.2.3-rc.invalid", "a=b; c"])
+@pytest.mark.parametrize(
+    "text", ["echo hello", "http://192.0.2.7/hook", "v1.2.3-rc.invalid", "a=b; c", "rails db:migrate"]
+)
 async def test_elsewhere_is_believed(text: str) -> None:
-    assert await not_elsewhere({"command": text}, ("127.0.0.1:8080",)) is None
+    assert await not_elsewhere({"command": text}, ("127.0.0.1:8080", "db:5432")) is None
 
 
 async def test_what_is_closed_is_found_by_its_key_whatever_a_secret_is(
@@ -362,3 +369,11 @@ async def test_what_is_closed_is_found_by_its_key_whatever_a_secret_is(
         assert await rehearsal.journal.attempts(since=0, key=target.key)
         again = await rehearsal.run("restart_service", service="web", by="runbook:down")
         assert again.reason is Reason.CLOSED
+
+
+@pytest.mark.parametrize("look", [True, False])
+async def test_a_step_that_was_left_out_has_answered_null(folder: Path, look: bool) -> None:
+    async with rehearsing(folder) as rehearsal:
+        result = await rehearsal.run("restart_with_a_look", service="web", look=look)
+        assert result.status is Status.DONE, result.message
+        assert rehearsal.effects == ["Service.restart web"]

@@ -23,7 +23,8 @@ LIMIT = 5.0
 WORDS = 1000
 
 _HOST = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252}))(?::\d{1,5})?")
-
+#: ``db``, ``root@db``, ``db:5432``, ``db:/file``.
+_NAMED = re.compile(r"(?:[^@]*@)?([a-z0-9][a-z0-9._-]*?)\.?(?::(?:[0-9]+|/.*)?)?")
 _BETWEEN = re.compile(r"[\s,;|&<>(){}\"'`=]+")
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
@@ -40,6 +41,10 @@ async def not_elsewhere(arguments: Mapping[str, Any], needs: Sequence[str]) -> s
         own = next((path for path in paths if path in text), None)
         if own is not None:
             return f"{own} is what UICI listens on or needs"
+        # A word alone is no address to be looked up, but may be the name by which UICI itself reaches something.
+        named = _NAMED.fullmatch(text.lower())
+        if named is not None and named[1] in {*needed, socket.gethostname().lower()}:
+            return f"{named[1]} is UICI's own machine, or what it listens on or needs"
         host = _host(text)
         if host is not None:
             hosts[host] = hosts.get(host, False) or "://" in text
