@@ -192,16 +192,20 @@ class _Look:
         if not shared:
             return False
         inspected = await self.reads.container(attrs["Id"]) or {}
-        ends = ((inspected.get("NetworkSettings") or {}).get("Networks") or {}).values()
+        ends = (inspected.get("NetworkSettings") or {}).get("Networks") or {}
         aliases = {
-            alias.lower() for end in ends if end.get("NetworkID") in shared for alias in end.get("Aliases") or ()
+            alias.lower()
+            for name, end in ends.items()
+            if {name, end.get("NetworkID")} & shared
+            for alias in end.get("Aliases") or ()
         }
         return host in aliases
 
     @staticmethod
     def _networks(attrs: Attrs) -> set[str]:
-        ends = ((attrs.get("NetworkSettings") or {}).get("Networks") or {}).values()
-        return {end["NetworkID"] for end in ends if end.get("NetworkID")}
+        """By id and by name: one that was never started knows the names alone, and is heard once it is."""
+        ends = (attrs.get("NetworkSettings") or {}).get("Networks") or {}
+        return {*ends, *(end["NetworkID"] for end in ends.values() if end.get("NetworkID"))}
 
     async def _socket(self, path: str) -> None:
         """Containers that share the folder of a socket; the engine's own socket is served by the engine.

@@ -83,10 +83,10 @@ class View:
         """Its running containers, and the stopped ones that are configured for it."""
         found = []
         for one in self.listed:
-            ends = ((one.get("NetworkSettings") or {}).get("Networks") or {}).values()
-            if one["Id"] in (network.get("Containers") or {}) or any(
-                end.get("NetworkID") == network["Id"] for end in ends
-            ):
+            ends = (one.get("NetworkSettings") or {}).get("Networks") or {}
+            # One that was never started knows a network by its name alone.
+            ids = {end.get("NetworkID") or name for name, end in ends.items()}
+            if one["Id"] in (network.get("Containers") or {}) or ids & {network["Id"], network.get("Name")}:
                 found.append(one)
         return found
 

@@ -40,6 +40,7 @@ print(json.dumps(dataclasses.asdict(gather(listens=["0.0.0.0:8080"], needs=["db:
 
 NAMES = (
     "ops-uici-1", "ops-store-1", "ops-dns-1", "ops-metrics-1", "ops-proxy-1", "sidecar", "anchor", "cold", "peer", "web", "boss",
+    "understudy",
 )  # fmt: skip
 
 
@@ -88,6 +89,9 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         )
         docker.client.networks.get("ops_net").disconnect("ops-store-1")
         docker.client.networks.get("ops_net").connect("ops-store-1", aliases=["db", "store"])
+        docker.create("understudy", network="ops_net")
+        docker.client.networks.get("ops_net").disconnect("understudy")
+        docker.client.networks.get("ops_net").connect("understudy", aliases=["db"])
         docker.run("ops-dns-1", labels=compose("dns"))
         for name in ("ops-metrics-1", "ops-proxy-1", "peer"):
             docker.run(name, network="ops_net")

@@ -37,6 +37,7 @@ def scene(shared: Docker) -> Iterator[Docker]:
         labels = {"com.docker.compose.project": "shop", "com.docker.compose.service": "cart"}
         docker.run(f"cart-{number}", labels=labels)
     docker.create("idle")
+    docker.create("waiting", network="shop")
     docker.create("db.uici-old-x")
     yield docker
     docker.clean()
