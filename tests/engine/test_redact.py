@@ -71,6 +71,8 @@ HIDES = [
         [f"12:01 {HIDDEN}", HIDDEN, "12:01 GET /", HIDDEN],
     ),
     (["Not mine", "MHcCAQEE" * 8, "AwEH==", "-----END PRIVATE KEY-----", "on"], ["Not mine", *[HIDDEN] * 3, "on"]),
+    (["redis-server", "--requirepass", "hunter22", "-v"], ["redis-server", "--requirepass", HIDDEN, "-v"]),
+    ("ran: app --db-password 'two words' --token t0k -v", f"ran: app --db-password {HIDDEN} --token {HIDDEN} -v"),
     (["-----BEGIN PRIVATE KEY-----", "MHcCAQEE" * 8, "that is all"], [HIDDEN, HIDDEN, "that is all"]),
     (["first line of a known one", "its other line"], [HIDDEN, "its other line"]),
     ("[" * 1000 + '{"password":"x"}' + "]" * 1000, HIDDEN),
@@ -93,8 +95,14 @@ def test_of_a_stream_too() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["a-" * 200_000 + " token x", "a." * 200_000 + "http://token", "key" * 100_000 + " :", 'pass":"' * 50_000 + "\\"],
-    ids=["dashes", "dots", "keys", "quotes"],
+    [
+        "a-" * 200_000 + " token x",
+        "a." * 200_000 + "http://token",
+        "key" * 100_000 + " :",
+        " -.token" * 50_000,
+        'pass":"' * 50_000 + "\\",
+    ],
+    ids=["dashes", "dots", "keys", "flags", "quotes"],
 )
 def test_a_line_that_a_stranger_made_long_is_searched_once(line: str) -> None:
     """Searched anew from each of its dashes, the first of them takes hours, and the daemon's loop with it."""
@@ -109,6 +117,7 @@ def test_a_line_that_a_stranger_made_long_is_searched_once(line: str) -> None:
         ["a", 1, None, True],
         "token bucket is full",
         {"password": ""},
+        ["--password", "--verbose", "--token"],
         {"name": "DB_PASSWORD", "valueFrom": {"secretKeyRef": {"name": "db", "key": "password"}}},
         {"name": "A", "value": "1"},
         '{"volumes":[{"secret":{"secretName":"db"}}],  "tokens": 5}',

@@ -29,6 +29,10 @@ _ASSIGNMENT = re.compile(
     r"(?i)(?<![a-z0-9_.-])([a-z0-9_.-]*(?:password|passwd|passphrase|secret|token|api[-_]?key|access[-_]?key|private[-_]?key|credential)(?:\]\.value)?)"
     r"(\s*[=:]\s*)(\"(?:[^\"\\]|\\.)*(?:\"|\Z)|'[^']*'|[^\s,;&\"']+)"
 )
+#: An argument of a command line whose value is the next word.
+_FLAG_NAME = r"--?[a-z0-9_.-]*(?:password|passwd|passphrase|requirepass|masterauth|secret|token|api[-_]?key|access[-_]?key|private[-_]?key)"
+_FLAG = re.compile(rf"(?i)\A{_FLAG_NAME}\Z")
+_FLAGS = re.compile(rf"(?i)(?<![a-z0-9_.-])({_FLAG_NAME})(\s+)(?!-)(\"[^\"]*\"|'[^']*'|[^\s,;&\"']+)")
 #: The same in JSON that cannot be read as such: cut off, or in the middle of a line. Quotes may be escaped, once or more.
 _IN_JSON = re.compile(
     r"(?i)((?:pass(?:word|wd|phrase)?|secret|token|api[-_]?key|access[-_]?key|private[-_]?key|credentials?|authorization"
@@ -42,7 +46,7 @@ _CALLED, _WORTH = ("name", "key", "path", "Name", "Key"), ("value", "before", "a
 #: it again. Its labels are hidden like everything else.
 _RESOURCE = frozenset(field.name for field in fields(Resource))
 #: One of these is in every text that ``_ASSIGNMENT`` finds something in; asking for them first costs a tenth of it.
-_SIGNS = ("passw", "passphrase", "secret", "token", "key", "credential")
+_SIGNS = ("passw", "passphrase", "requirepass", "masterauth", "secret", "token", "key", "credential")
 _SIGNS_IN_JSON = ("pass", "secret", "token", "key", "credential", "authorization", "cookie", "dsn")
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[a-z0-9+/_.~=-]{8,}")
 _URL_LOGIN = re.compile(r"(?i)([a-z][a-z0-9+.-]{0,30}://)[^/\s:@]*:[^/\s]+@")  # to the last @ before a slash
@@ -90,6 +94,8 @@ class Redactor:
                 text = _BEARER.sub(rf"\1 {HIDDEN}", text)
             if any(sign in folded for sign in _SIGNS):
                 text = _ASSIGNMENT.sub(rf"\1\2{HIDDEN}", text)
+                if "-" in text:
+                    text = _FLAGS.sub(rf"\1\2{HIDDEN}", text)
         return text
 
     def _json(self, text: str) -> str:
@@ -125,7 +131,7 @@ class Redactor:
                     changed[key] = clean
             return {**data, **changed} if changed else data
         if isinstance(data, list | tuple):
-            items = [self.data(item) for item in _without_key_lines(data)]
+            items = [self.data(item) for item in _without_flags(_without_key_lines(data))]
             return data if all(new is old for new, old in zip(items, data, strict=True)) else items
         if self._values and isinstance(data, int | float) and not isinstance(data, bool) and str(data) in self._values:
             return HIDDEN
@@ -165,6 +171,17 @@ def _without_key_lines(data: Sequence[Any]) -> Sequence[Any]:
             ):
                 found[back] = HIDDEN
                 back -= 1
+    return found
+
+
+def _without_flags(data: Sequence[Any]) -> Sequence[Any]:
+    """A command's words, without the value after each argument that says that it is a secret."""
+    flags = [at for at, one in enumerate(data[:-1]) if isinstance(one, str) and one[:1] == "-" and _FLAG.match(one)]
+    found = list(data) if flags else data
+    for at in flags:
+        value = data[at + 1]
+        if isinstance(value, str) and value and not value.startswith("-"):
+            found[at + 1] = HIDDEN  # type: ignore[index]  # a copy
     return found
 
 
