@@ -19,6 +19,9 @@ HIDES = [
     ("postgres://me:secret@db/shop", f"postgres://{HIDDEN}@db/shop"),
     ("postgres://me:p@ss@db/shop", f"postgres://{HIDDEN}@db/shop"),
     ("Authorization: Bearer abcdefghijkl", f"Authorization: Bearer {HIDDEN}"),
+    ("> Authorization: Token abcdef123456 -", f"> Authorization: Token {HIDDEN} -"),
+    ("authorization=abcdef123456", f"authorization={HIDDEN}"),
+    ("< Set-Cookie: sid=abcdef; Path=/\n< x", f"< Set-Cookie: {HIDDEN}\n< x"),
     ("login ok with s3cr3t-value!", f"login ok with {HIDDEN}"),
     ("-----BEGIN RSA PRIVATE KEY-----\nabc\n-----END RSA PRIVATE KEY-----", HIDDEN),
     ('client_secret: "two words"', f"client_secret: {HIDDEN}"),
@@ -100,9 +103,10 @@ def test_of_a_stream_too() -> None:
         "a." * 200_000 + "http://token",
         "key" * 100_000 + " :",
         " -.token" * 50_000,
+        "authorization:a " * 50_000,
         'pass":"' * 50_000 + "\\",
     ],
-    ids=["dashes", "dots", "keys", "flags", "quotes"],
+    ids=["dashes", "dots", "keys", "flags", "headers", "quotes"],
 )
 def test_a_line_that_a_stranger_made_long_is_searched_once(line: str) -> None:
     """Searched anew from each of its dashes, the first of them takes hours, and the daemon's loop with it."""
@@ -117,6 +121,8 @@ def test_a_line_that_a_stranger_made_long_is_searched_once(line: str) -> None:
         ["a", 1, None, True],
         "token bucket is full",
         {"password": ""},
+        "Authorization: failed for user7",
+        "authorization required by cookie policy",
         ["--password", "--verbose", "--token"],
         {"name": "DB_PASSWORD", "valueFrom": {"secretKeyRef": {"name": "db", "key": "password"}}},
         {"name": "A", "value": "1"},

@@ -48,6 +48,11 @@ _RESOURCE = frozenset(field.name for field in fields(Resource))
 #: One of these is in every text that ``_ASSIGNMENT`` finds something in; asking for them first costs a tenth of it.
 _SIGNS = ("passw", "passphrase", "requirepass", "masterauth", "secret", "token", "key", "credential")
 _SIGNS_IN_JSON = ("pass", "secret", "token", "key", "credential", "authorization", "cookie", "dsn")
+#: Headers that a service prints; how else one logs in than by ``_BEARER``'s two, and what keeps somebody logged in.
+_HEADER = re.compile(
+    r"(?i)\b(authorization[\"']?\s*[:=]\s*[\"']?(?!bearer\b|basic\b|\[redacted)(?:[a-z][a-z0-9-]{0,30}\s+)?)(?=\S*\d)([^\s,;\"']{6,})"
+    r"|\b((?:set-)?cookie\s*:\s*)([^\r\n\"']+)"
+)
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[a-z0-9+/_.~=-]{8,}")
 _URL_LOGIN = re.compile(r"(?i)([a-z][a-z0-9+.-]{0,30}://)[^/\s:@]*:[^/\s]+@")  # to the last @ before a slash
 #: The rest of a private key that is printed line by line: alone in its line, or behind what a logger puts before it.
@@ -92,6 +97,8 @@ class Redactor:
             folded = text.casefold()  # lower() would leave letters that the expressions take for s and k
             if "bearer" in folded or "basic" in folded:
                 text = _BEARER.sub(rf"\1 {HIDDEN}", text)
+            if "authorization" in folded or "cookie" in folded:
+                text = _HEADER.sub(lambda found: f"{found[1] or found[3]}{HIDDEN}", text)
             if any(sign in folded for sign in _SIGNS):
                 text = _ASSIGNMENT.sub(rf"\1\2{HIDDEN}", text)
                 if "-" in text:
