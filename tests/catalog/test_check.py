@@ -188,6 +188,24 @@ def test_parameters_that_need_not_be_given(make: Make, fake: Any, step: str, fou
     assert codes(checked(make, GET, step)).count("optional-parameter") == found
 
 
+@pytest.mark.parametrize(
+    ("steps", "found"),
+    [
+        (['{when: parameters.to > 3, AS}', "{call: thing.stop}"], 1),
+        (['{when: target.kind == "a", AS}', '{when: target.kind == "b", call: thing.stop}'], 1),
+        (['{when: target.kind == "a", AS}', '{when: target.kind == "b", AS}', '{when: target.kind == "c", call: thing.stop}'], 1),
+        (['{when: target.kind == "a", AS}', '{when: target.kind == "a" && thing.state == "up", call: thing.stop}'], 0),
+        (['{when: target.kind == "a", AS}', '{when: thing != null, call: things.count, unless: thing.state == "up"}'], 0),
+        (['{when: target.kind == "a", AS}', '{when: target.kind != "a", AS}', "{call: thing.stop}"], 0),
+        (["{AS}", '{when: target.kind == "a", AS}', "{call: thing.stop}"], 0),
+    ],
+)  # fmt: skip
+def test_answers_of_steps_that_were_left_out(make: Make, fake: Any, steps: list[str], found: int) -> None:
+    get = 'call: things.get, with: {id: "${target.id}"}, as: thing'
+    problems = checked(make, *(step.replace("AS", get) for step in steps))
+    assert codes(problems) == ["not-there"] * found
+
+
 def test_what_conditions_of_a_schema_ask_for_is_not_told(make: Make, fake: Any) -> None:
     step = '{call: thing.stop, when: parameters.namespace == "a"}'
     translation = STEPS + f"        - {GET}\n        - {step}\n      returns: {{state: up}}\n"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import field
 from typing import Any
 
 from uici.catalog import roots
+from uici.catalog.expressions import reads, template_reads
 from uici.catalog.gather import Entry
 from uici.catalog.literals import either
 from uici.catalog.problem import did_you_mean
@@ -15,7 +16,7 @@ from uici.catalog.scope import Scope
 from uici.catalog.shapes import Schema, misfits
 from uici.catalog.source import Trail
 from uici.executor import Executor, StepToCheck, names
-from uici.model import Risk
+from uici.model import ExpressionError, Risk
 from uici.model.record import dataclass
 
 PARTS = ("steps", "confirm", "revert", "cancel")
@@ -120,6 +121,7 @@ def _translation(
                 riskiest = (risk, (part, index), step["call"])
     _risk(entry, name, operation, riskiest)
     _idempotence(walk, name)
+    _earlier(walk)
     _logs(scope, entry, dialect, executor, operation)
     _answer(walk)
 
@@ -174,6 +176,44 @@ def _apart(one: _Only, other: _Only) -> bool:
         ):
             return True
     return False
+
+
+def _earlier(walk: _Walk) -> None:
+    """What a step reads of earlier ones is there when it is made: the answer of one that ``when`` left out is null."""
+    made: dict[str, list[_Only | None]] = {}
+    for part in PARTS:
+        for index, step in enumerate(walk.entry.definition.get(part, ())):
+            only = _only(walk, step.get("when"))
+            for key, name in _names_read(step, made):
+                # Of several that stand for each other one may well be there; of a single one it can be told.
+                there = [one for one in made[name] if one is None or not _apart(only, one)]
+                if not there or (None not in made[name] and len(made[name]) == 1 and "when" not in step):
+                    message = f"reads {name!r}, which is null where the step that gives it was left out by its when"
+                    hint = "say with when that it is only for where that one is made"
+                    walk.entry.add("not-there", message, hint, at=(part, index, key))
+            if "as" in step:
+                made.setdefault(step["as"], []).append(only if "when" in step else None)
+
+
+def _names_read(step: Mapping[str, Any], made: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The earlier answers that a step reads, each with the first key that does."""
+    seen = {step["as"]} if "until" in step and "as" in step else set()
+    head, _, method = step["call"].partition(".")
+    found = [("call", {head} if method else set())]
+    for key in ("when", "each", "unless", "touches", "with", "until"):
+        try:
+            names = (
+                reads(step.get(key))
+                if key in ("when", "unless", "until") and key in step
+                else template_reads(step.get(key))
+            )
+        except ExpressionError:
+            continue  # said where expressions are checked
+        found.append((key, names - seen if key == "until" else names))
+    for name in made:
+        first = next((key for key, names in sorted(found, key=lambda one: one[0] != "when") if name in names), None)
+        if first is not None:
+            yield first, name
 
 
 def _logs(scope: Scope, entry: Entry, dialect: str, executor: Executor, operation: Mapping[str, Any]) -> None:

@@ -42,8 +42,12 @@ class Steps:
     looks: list[Step] = field(default_factory=list)
 
     def wanted(self, step: Step) -> bool:
-        """Whether the step's ``when`` lets it in."""
-        return step.when is None or condition(step.when, self.roots)
+        """Whether the step's ``when`` lets it in. What one that is left out would have answered is null, as in a runbook, so
+        that a later ``when`` may ask first whether it was made at all."""
+        wanted = step.when is None or condition(step.when, self.roots)
+        if not wanted and step.as_ is not None:
+            self.roots.setdefault(step.as_, None)
+        return wanted
 
     def items(self, step: Step) -> list[Any]:
         """What the step repeats over; one None for a step without ``each``. Raises ExpressionError."""
