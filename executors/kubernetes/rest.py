@@ -86,6 +86,8 @@ class Rest:
         return RESTResponse(Whole(said))
 
     async def close(self) -> None:
-        await self._rest.close()
-        if self._wire is not None:
-            await self._wire.close()
+        try:
+            await self._rest.close()
+        finally:
+            if self._wire is not None:
+                await self._wire.close()

@@ -244,3 +244,15 @@ async def test_of_a_post_that_never_left_nothing_is_said(tmp_path: Path) -> None
         await made.post("/start HTTP/1.1\r\n", lambda: left.append("sent"))
     assert left == []
     await made.close()
+
+
+@pytest.mark.parametrize("ways", [0, 1, 2, 3, 4, 5])
+async def test_what_is_still_being_connected_at_the_end_is_ended_too(tmp_path: Path, ways: int) -> None:
+    async with wire(tmp_path, ()) as (it, _):
+        asked = asyncio.create_task(it.get("/json"))
+        for _ in range(ways):
+            await asyncio.sleep(0)
+        await it.close()
+        with pytest.raises(ConnectionError):
+            async with asyncio.timeout(5):
+                await asked

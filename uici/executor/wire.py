@@ -68,6 +68,7 @@ class Wire:
         self._gate = asyncio.Semaphore(at_once)
         self._idle: list[_Connection] = []
         self._all: set[_Connection] = set()
+        self._closed = False
 
     async def get(
         self, path: str, params: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None
@@ -157,11 +158,14 @@ class Wire:
     async def _new(self) -> _Connection:
         async with asyncio.timeout(self._connect):
             connection = await _connected(self._address, lambda: _Connection(self._ended))
+        if self._closed:  # while it came about
+            connection.close()
+            raise ConnectionError("the connection was closed")
         self._all.add(connection)
         return connection
 
     def _give_back(self, connection: _Connection) -> None:
-        if connection.reusable():
+        if connection.reusable() and not self._closed:
             self._idle.append(connection)
         else:
             self._all.discard(connection)
@@ -175,6 +179,8 @@ class Wire:
         self._lost()
 
     async def close(self) -> None:
+        """For good: what is under way ends with ConnectionError, and what is still being connected too."""
+        self._closed = True
         for connection in self._all:
             connection.close()
         self._idle.clear()
