@@ -199,14 +199,12 @@ def _names_read(step: Mapping[str, Any], made: Mapping[str, Any]) -> Iterator[tu
     """The earlier answers that a step reads, each with the first key that does."""
     seen = {step["as"]} if "until" in step and "as" in step else set()
     head, _, method = step["call"].partition(".")
-    found = [("call", {head} if method else set())]
+    found: list[tuple[str, frozenset[str]]] = [("call", frozenset({head} if method else ()))]
     for key in ("when", "each", "unless", "touches", "with", "until"):
+        said = step.get(key)
+        bare = key in ("when", "unless", "until")
         try:
-            names = (
-                reads(step.get(key))
-                if key in ("when", "unless", "until") and key in step
-                else template_reads(step.get(key))
-            )
+            names = reads(said) if bare and isinstance(said, str) else template_reads(said)
         except ExpressionError:
             continue  # said where expressions are checked
         found.append((key, names - seen if key == "until" else names))
