@@ -50,6 +50,7 @@ MISTAKES = [
     (["run", "list_services", "--server", "http://127.0.0.1:1"], "does not answer"),
     (["run", "x", "novalue"], "before it: NAME=novalue"),
     (["run", "restart_service", "web", "--config", "CATALOG"], "before it: service=web"),
+    (["run", "restart_service", "service=web", "service=db", "--config", "CATALOG"], "service is given twice"),
     (["run", "restart_service", "service=@web", "--config", "CATALOG"], "service=@@web"),
     (["logs", "nope", "--config", "CATALOG"], "`uici run` and `uici incidents ID` show a request's id"),
     (

@@ -54,7 +54,11 @@ def run(
     entry = door(config, server)
     known = entry.operation(operation)
     schema = known["parameters"] if known else {}
-    values = dict(_value(text, schema) for text in parameters)
+    values: dict[str, Any] = {}
+    for name, value in (_value(text, schema) for text in parameters):
+        if name in values:
+            raise click.UsageError(f"{name} is given twice; write it once")
+        values[name] = value
     if known and known["risk"] == "destroy" and not (yes or dry_run) and sys.stdin.isatty() and not as_json:
         yes = click.confirm(f"{operation} destroys ({known['summary']}) Do it?", default=False, err=True)
     asked = Request(
