@@ -191,7 +191,7 @@ def test_after_a_daemon_was_killed_the_next_one_shows_every_line_once(place: Pla
 
 
 def _newest(place: Place) -> str:
-    with sqlite3.connect(place.folder / "journal.db") as journal:
+    with contextlib.closing(sqlite3.connect(place.folder / "journal.db")) as journal:
         return str(
             journal.execute("select request from entries where kind = 'request' order by seq desc").fetchone()[0]
         )

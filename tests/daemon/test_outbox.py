@@ -181,7 +181,7 @@ async def test_what_is_new_does_not_wait_for_all_that_an_address_did_not_take(tm
 
 
 async def test_what_was_told_and_could_not_be_written_is_not_told_again(tmp_path: Path) -> None:
-    async with receiver() as one, sending(tmp_path, one.url) as (outbox, journal, sleeper, _):
+    async with receiver() as one, sending(tmp_path, one.url) as (outbox, journal, _, _):
         append, failed = journal.append, asyncio.Event()
 
         async def full(*entries: Entry) -> int:
@@ -193,6 +193,6 @@ async def test_what_was_told_and_could_not_be_written_is_not_told_again(tmp_path
         outbox.wake()
         await asyncio.wait_for(failed.wait(), LIMIT)
         journal.append = append  # type: ignore[method-assign]  # there is room again
-        sleeper.advance(6)
+        outbox.wake()
         await deliveries(journal, 1)
         assert len(one.told) == 1

@@ -61,12 +61,16 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(
         path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False, cached_statements=256
     )
-    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # holds for a new file only
-    if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
-        raise JournalError(f"{path}: this file system cannot do SQLite's WAL; put the journal on a local disk")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA temp_store = MEMORY")
-    connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT}")
+    try:
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # holds for a new file only
+        if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
+            raise JournalError(f"{path}: this file system cannot do SQLite's WAL; put the journal on a local disk")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA temp_store = MEMORY")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT}")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
