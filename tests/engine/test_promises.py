@@ -340,10 +340,15 @@ def _long(rehearsal: Rehearsal) -> Any:
         "psql --host=DB.",
         "scp x root@db:/data",
         f"nc {socket.gethostname()} 8080",
+        "http://192.0.2.7/",
+        "redis-cli -u redis://0xc0000208",
     ],
 )
 async def test_elsewhere_is_not_believed(text: str) -> None:
-    needs = ("unix:///var/run/uici/engine.sock", "/var/lib/uici/journal.db", "postgresql://uici@db/journal")
+    needs = (
+        *("unix:///var/run/uici/engine.sock", "/var/lib/uici/journal.db", "postgresql://uici@db/journal"),
+        *("0xc0000207:9090", "192.0.2.8:6379"),  # another spelling, as a name is; without a name server
+    )
     for arguments in ({"command": text}, {"command": ["sh", "-c", text]}, {"body": {"deep": [{"url": text}]}}):
         assert await not_elsewhere(arguments, needs) is not None
 

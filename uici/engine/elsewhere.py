@@ -49,6 +49,9 @@ async def not_elsewhere(arguments: Mapping[str, Any], needs: Sequence[str]) -> s
         if host is not None:
             hosts[host] = hosts.get(host, False) or "://" in text
     found = await asyncio.gather(*(_addresses(host) for host in hosts))
+    reached = (
+        {one for known in await asyncio.gather(*map(_addresses, needed)) for one in known or ()} if hosts else set()
+    )
     for (host, in_url), addresses in zip(hosts.items(), found, strict=True):
         if host in METADATA:
             return f"{host} is a metadata service"
@@ -61,7 +64,7 @@ async def not_elsewhere(arguments: Mapping[str, Any], needs: Sequence[str]) -> s
             why = _own(address)
             if why is not None:
                 return f"{host} is {address}, {why}"
-        if host in needed or needed & set(addresses):
+        if host in needed or reached & set(addresses):
             return f"{host} is what UICI listens on or needs"
     return None
 
