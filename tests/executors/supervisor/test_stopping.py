@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -14,7 +15,7 @@ import pytest
 from tests.engines.supervisord import Supervisord, supervisord
 from tests.executors.whole import running, starter
 from uici.catalog import Catalog, UniversalConfigLoader
-from uici.model import Origin, Request, Result
+from uici.model import Evidence, Origin, Request, Result
 
 pytestmark = pytest.mark.engine("supervisord")
 
@@ -68,6 +69,23 @@ async def test_a_restart_says_so_where_it_takes_longer_than_that(tmp_path: Path)
         result = await do(one, tmp_path, "restart_service")
         assert (result.status.value, result.reason) == ("failed", "timeout"), result.message
         assert (one.info("slow")["statename"], one.info("slow")["pid"]) == ("STOPPING", before)
+
+
+async def test_a_restart_that_is_taken_back_leaves_no_stop_behind(tmp_path: Path) -> None:
+    with deaf(tmp_path, 2) as (one, before):
+        async with running(catalog(tmp_path / "catalog", one.url), tmp_path) as interface:
+            request = Request(operation="restart_service", parameters={"service": "slow"}, environment="supervisor")
+            cancelled: list[asyncio.Task[bool]] = []
+
+            def stopped(id: str, seen: Evidence) -> None:
+                if seen.name == "supervisor.stopProcess":
+                    cancelled.append(asyncio.ensure_future(interface.cancel(id, "human:bo")))
+
+            interface.on_progress = stopped
+            result = await interface.execute(request, Origin("human", "anna"))
+        assert [await one for one in cancelled] == [True]
+        assert (result.status.value, result.reason) == ("failed", "cancelled"), result.message
+        assert one.wait("slow", "RUNNING")["pid"] != before
 
 
 async def test_a_stop_is_verified_when_the_process_is_gone(tmp_path: Path) -> None:
