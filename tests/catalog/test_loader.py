@@ -353,3 +353,9 @@ class TestParameters:
         with pytest.raises(ParametersError) as caught:
             registry.validate("a", {"key": "s3cret"})
         assert "s3cret" not in str(caught.value)
+
+
+def test_a_version_in_quotes_is_told_as_text(tmp_path: Path) -> None:
+    (tmp_path / "platform.yml").write_text('version: "1"\n')
+    (problem,) = (one for one in UniversalConfigLoader(tmp_path).check() if one.file.endswith("platform.yml"))
+    assert (problem.message, problem.hint) == ("is the text '1', not 1", "write 1")

@@ -105,7 +105,8 @@ def explain(kind: str, schema: Mapping[str, Any], value: Any, message: str) -> t
         options = [str(one) for one in schema.get("enum", ())]
         return f"{_shown(value)!r} is none of {', '.join(options)}", did_you_mean(str(value), options)
     if kind == "const":
-        return f"is {_shown(value)}, not {schema.get('const')}", f"write {schema.get('const')}"
+        what = f"the text {_shown(value)!r}" if isinstance(value, str) else _shown(value)
+        return f"is {what}, not {schema.get('const')}", f"write {schema.get('const')}"
     if kind in ("pattern", "minLength", "not") and title:
         return f"{_shown(value)!r} is no {title}", schema.get("description", "")
     return short(message), schema.get("description", "")
