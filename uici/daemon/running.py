@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from uici.daemon.logs import logger
 from uici.daemon.problem import unavailable
+from uici.engine.execution import keep
 from uici.journal import Entry
 from uici.model import Clock, Evidence, Origin, Request, Result, rfc3339
 
@@ -108,7 +109,7 @@ class Running:
     def progress(self, id: str, evidence: Evidence) -> None:
         one = self._ones.get(id)
         if one is not None:
-            one.evidence.append(evidence)
+            keep(one.evidence, evidence)
 
     def _ended(self, one: One, task: asyncio.Task[Result]) -> None:
         self._ones.pop(one.id, None)

@@ -178,29 +178,13 @@ class Execution:
             if (size := size_of(data)) > PIECE:
                 data = {"left_out": f"{size} bytes"}
         seen = Evidence(kind=kind, name=name, verdict=verdict, at=rfc3339(self.clock()), data=data)
-        self._keep(seen)
+        keep(self.evidence, seen)
         if self.progress is not None:
             try:
                 self.progress(self.id, seen)
             except Exception as error:  # noqa: BLE001 - whoever listens must not be able to stop what has begun
                 said = {"message": f"on_progress failed; the request {self.id} goes on", "exception": error}
                 asyncio.get_running_loop().call_exception_handler(said)
-
-    def _keep(self, seen: Evidence) -> None:
-        """Bounded: of a very long walk the beginning and the end are kept."""
-        if len(self.evidence) >= EVIDENCE:
-            middle = EVIDENCE // 2
-            before = self.evidence[middle].data if self.evidence[middle].name == "left_out" else None
-            drop = 1 if before is not None else 2
-            count = drop + (before["pieces"] if before is not None else 0)
-            start = middle + 1 if before is not None else middle
-            del self.evidence[start : start + drop]
-            gap = Evidence(kind="sample", name="left_out", verdict="bounded", at=seen.at, data={"pieces": count})
-            if before is not None:
-                self.evidence[middle] = gap
-            else:
-                self.evidence.insert(middle, gap)
-        self.evidence.append(seen)
 
     def start_over(self) -> None:
         """Back to before the first step: nothing was changed, and what was seen is stale."""
@@ -257,3 +241,20 @@ class Execution:
             ended_at=rfc3339(self.clock()),
             evidence=tuple(self.evidence),
         )
+
+
+def keep(evidence: list[Evidence], seen: Evidence) -> None:
+    """Adds one. Bounded: of a very long walk the beginning and the end are kept."""
+    if len(evidence) >= EVIDENCE:
+        middle = EVIDENCE // 2
+        before = evidence[middle].data if evidence[middle].name == "left_out" else None
+        drop = 1 if before is not None else 2
+        count = drop + (before["pieces"] if before is not None else 0)
+        start = middle + 1 if before is not None else middle
+        del evidence[start : start + drop]
+        gap = Evidence(kind="sample", name="left_out", verdict="bounded", at=seen.at, data={"pieces": count})
+        if before is not None:
+            evidence[middle] = gap
+        else:
+            evidence.insert(middle, gap)
+    evidence.append(seen)
