@@ -35,6 +35,7 @@ _LONG = (
     "tests/executors/kubernetes/test_engine.py",
     "tests/executors/kubernetes/test_rollbacks.py",
     "tests/executors/docker/test_operations.py",
+    "tests/executors/docker/test_deployments.py",
     "tests/self_protection/test_docker.py",
 )
 

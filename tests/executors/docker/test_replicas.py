@@ -6,18 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.engines.docker import Docker
-from tests.executors.docker.test_operations import (
-    IMAGE,
-    NEXT,
-    Place,
-    broken,
-    catalog,  # noqa: F401 - a fixture
-    compose,
-    names,
-    place,  # noqa: F401 - a fixture
-    tagged,
-)
+from tests.engines.docker import IMAGE, Docker
+from tests.executors.docker.shop import NEXT, Place, broken, compose, names, tagged
 from uici.model import Origin, Reason, Request, Result, Status
 
 pytestmark = pytest.mark.engine("docker")
@@ -38,7 +28,7 @@ def calls(result: Result, *paths: str) -> list[str]:
 
 
 @pytest.mark.parametrize("operation", ["deploy_service", "rollback_service"])
-async def test_successors_run_before_any_container_goes(docker: Docker, place: Place, operation: str) -> None:  # noqa: F811
+async def test_successors_run_before_any_container_goes(docker: Docker, place: Place, operation: str) -> None:
     number = 3
     before = cart(docker, number)
     if operation == "rollback_service":
@@ -56,7 +46,7 @@ async def test_successors_run_before_any_container_goes(docker: Docker, place: P
     assert {one.attrs["Config"]["Image"] for one in docker.client.containers.list()} == {image}
 
 
-async def test_a_dry_run_of_several_containers_waits_for_none(docker: Docker, place: Place) -> None:  # noqa: F811
+async def test_a_dry_run_of_several_containers_waits_for_none(docker: Docker, place: Place) -> None:
     before = cart(docker, 2)
     request = Request(
         operation="deploy_service",
@@ -75,7 +65,7 @@ async def test_a_dry_run_of_several_containers_waits_for_none(docker: Docker, pl
 @pytest.mark.parametrize(
     "script", ["#!/no/such/program\n", "#!/bin/busybox false\n"], ids=["cannot start", "ends at once"]
 )
-async def test_where_no_successor_runs_no_container_was_touched(docker: Docker, place: Place, script: str) -> None:  # noqa: F811
+async def test_where_no_successor_runs_no_container_was_touched(docker: Docker, place: Place, script: str) -> None:
     before = cart(docker, 2)
     result = await place.do("deploy_service", service="cart", image=broken(docker, script))
     assert result.status is Status.FAILED, result.message
@@ -85,7 +75,7 @@ async def test_where_no_successor_runs_no_container_was_touched(docker: Docker, 
     assert names(docker) == dict.fromkeys(before, "running")
 
 
-async def test_successors_that_do_not_help_go_once_the_others_are_back(docker: Docker, place: Place) -> None:  # noqa: F811
+async def test_successors_that_do_not_help_go_once_the_others_are_back(docker: Docker, place: Place) -> None:
     """Its probe answers from neither, so the deployment is verified not to help."""
     for number in (1, 2):
         docker.run(f"shop-probed-{number}", labels=compose("probed"))
@@ -97,7 +87,7 @@ async def test_successors_that_do_not_help_go_once_the_others_are_back(docker: D
     assert {one.attrs["Config"]["Image"] for one in docker.client.containers.list()} == {IMAGE}
 
 
-async def test_a_service_that_is_down_is_deployed_and_taken_back(docker: Docker, place: Place) -> None:  # noqa: F811
+async def test_a_service_that_is_down_is_deployed_and_taken_back(docker: Docker, place: Place) -> None:
     for number in (1, 2, 3):
         docker.run(f"shop-probed-{number}", labels=compose("probed")).stop(timeout=0)
     result = await place.do("deploy_service", service="probed", image=tagged(docker))
