@@ -20,8 +20,8 @@ def written_back(command: Command) -> frozenset[str] | None:
     it is taken whole. Only they show that somebody else has acted since: others (a state, a count of restarts, the memory
     in use) change by themselves on a service that is ill."""
     undoes = command.operation.undo.parameters if command.operation.undo else {}
-    steps = command.translation.revert
-    return fields_read([undoes, *(dict(step.arguments) for step in steps), *(step.each for step in steps)], "before")
+    # `each` says where it is written, and that may change by itself (the container that ran out of memory).
+    return fields_read([undoes, *(dict(step.arguments) for step in command.translation.revert)], "before")
 
 
 async def remember(core: Core, execution: Execution, command: Command, steps: Steps) -> None:

@@ -90,6 +90,7 @@ STEPS: dict[str, list[dict[str, Any]]] = {
     "delete_pod": [
         {
             "call": "CoreV1Api.delete_namespaced_pod",
+            "when": "has(parameters.pod)",
             "with": {"name": "${parameters.pod}", "namespace": "${target.namespace}"},
         }
     ],

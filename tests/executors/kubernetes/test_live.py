@@ -37,7 +37,7 @@ def catalog(folder: Path, kubeconfig: Path, steps: dict[str, dict[str, Any]] | N
         operation = {
             "summary": "One.",
             "risk": "destroy",
-            "parameters": {"type": "object", "properties": {"size": {"type": "integer"}}},
+            "parameters": {"type": "object", "required": ["size"], "properties": {"size": {"type": "integer"}}},
             "returns": {"type": "object"},
         }
         said = {name: {"kubernetes": {"steps": [step], "returns": {}}} for name, step in steps.items()}

@@ -24,6 +24,7 @@ def tried(name: str, case: dict[str, Any], **more: Any) -> list[str]:
     revisions = {"current_seen": case["seen"], "rollback_to": case["to"], "previous": 1}
     roots = {
         "target": {"kind": "Deployment"},
+        "alert": {"starts_at": "2026-01-01T00:00:00.000000000Z", "labels": {}},
         "found": {"status": "done", "answer": found},
         "revisions": {"status": "done", "answer": revisions},
         **more,
