@@ -175,8 +175,11 @@ async def test_cancelling_stops_its_jobs(place: Place, how: dict[str, Any]) -> N
     async with asyncio.timeout(SECONDS):
         result = await running
     assert (result.status, result.reason) == (Status.FAILED, Reason.CANCELLED), result.message
-    refused = [one for one in result.evidence if one.kind == "call" and one.verdict not in ("done", "skipped")]
-    assert not refused
+    # The Job's controller writes its status meanwhile: what met that is looked at anew, and done.
+    calls = [one for one in result.evidence if one.kind == "call"]
+    refused = [one for one in calls if one.verdict not in ("done", "skipped")]
+    assert all("the object has been modified" in one.data["message"] for one in refused if one.data), refused
+    assert calls[-1].verdict in ("done", "skipped")
     for job in await place.objects("jobs", id):
         name = f"job/{job['metadata']['name']}"
         await asyncio.to_thread(place.cluster.wait, name, "condition=Failed", place.namespace)
