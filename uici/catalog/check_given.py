@@ -6,8 +6,11 @@ What a step's ``when`` or ``each`` asks for is there in the rest of it. Where th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+import orjson
 
 from uici.catalog import expressions
 from uici.catalog.check_translations import PARTS
@@ -32,10 +35,12 @@ def given(scope: Scope) -> None:
         may = _may_be_missing(entry.definition["parameters"])
         if not may:
             continue
+        # Most name none of them, and to walk through it all takes long.
+        near = re.compile(rf"parameters\W{{1,40}}(?:{'|'.join(map(re.escape, may))})".encode())
         for key in OF_OPERATION:
             _said(entry, _reads(entry.definition.get(key), may, (key,)), frozenset())
         for said in scope.gathered.translations.get(name, {}).values():
-            if not said.broken and "steps" in said.definition:
+            if not said.broken and "steps" in said.definition and near.search(orjson.dumps(said.definition)):
                 _translation(said, may)
 
 

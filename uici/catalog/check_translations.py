@@ -197,21 +197,32 @@ def _earlier(walk: _Walk) -> None:
 
 def _names_read(step: Mapping[str, Any], made: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """The earlier answers that a step reads, each with the first key that does."""
-    seen = {step["as"]} if "until" in step and "as" in step else set()
-    head, _, method = step["call"].partition(".")
-    found: list[tuple[str, frozenset[str]]] = [("call", frozenset({head} if method else ()))]
-    for key in ("when", "each", "unless", "touches", "with", "until"):
-        said = step.get(key)
-        bare = key in ("when", "unless", "until")
+    if not made:
+        return
+    found: dict[str, str] = {}
+    for key in _READS:
+        if key not in step:
+            continue
+        value, names = step[key], frozenset[str]()
         try:
-            names = reads(said) if bare and isinstance(said, str) else template_reads(said)
+            if key == "call":
+                head, _, method = value.partition(".")
+                names = frozenset({head} if method else ())
+            elif key in ("when", "unless", "until"):
+                names = reads(value)
+            else:
+                names = template_reads(value)
         except ExpressionError:
             continue  # said where expressions are checked
-        found.append((key, names - seen if key == "until" else names))
-    for name in made:
-        first = next((key for key, names in sorted(found, key=lambda one: one[0] != "when") if name in names), None)
-        if first is not None:
-            yield first, name
+        for name in names:
+            if name in made and not (key == "until" and name == step.get("as")):
+                found.setdefault(name, key)
+    for name, key in found.items():
+        yield key, name
+
+
+#: The keys of a step that read, in the order in which they are told of.
+_READS = ("when", "call", "each", "unless", "touches", "with", "until")
 
 
 def _logs(scope: Scope, entry: Entry, dialect: str, executor: Executor, operation: Mapping[str, Any]) -> None:

@@ -6,6 +6,7 @@ first, and those without a name add up. A translation is an entry for each diale
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import field
 from pathlib import Path
@@ -191,6 +192,10 @@ def _holds_files(folder: Path) -> bool:
         return False  # one that may not be looked into is none of ours
 
 
+#: Where a key that begins with ``x-`` may be, be it written with an escape: most files have none.
+_OWNERS = re.compile(r"(?<![\w-])x-|\\[xuU]")
+
+
 def _files(gathered: Gathered, folder: Path, name: str, source: str, seen: set[Path]) -> Iterator[_File]:
     """The documents of one section: own ones first, then what they include; each folder once."""
     if folder in seen:
@@ -206,7 +211,8 @@ def _files(gathered: Gathered, folder: Path, name: str, source: str, seen: set[P
         if not document.readable:
             continue
         schema = schemas.schema(name)
-        schemas.without_owners(document.data, schema)
+        if _OWNERS.search(document.text):
+            schemas.without_owners(document.data, schema)
         if document.data is not None:
             conform(document, schema, document.data)
         if not isinstance(document.data, dict):
