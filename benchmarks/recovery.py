@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tests.engines.docker import Docker
 
 ROUNDS = 12
-TEN_ROUNDS = 4
+TEN_ROUNDS = 8
 STABLE_FOR = 3.0
 #: Seconds in which the engine clears up after a container's death.
 QUIET = 1.0

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import field
 from typing import Any
 
+import orjson
+
 from uici.catalog import roots
 from uici.catalog.expressions import reads, template_reads
 from uici.catalog.gather import Entry
@@ -180,24 +182,28 @@ def _apart(one: _Only, other: _Only) -> bool:
 
 def _earlier(walk: _Walk) -> None:
     """What a step reads of earlier ones is there when it is made: the answer of one that ``when`` left out is null."""
+    steps = [(part, index, step) for part in PARTS for index, step in enumerate(walk.entry.definition.get(part, ()))]
+    may = {step["as"] for _, _, step in steps if "as" in step and "when" in step}
     made: dict[str, list[_Only | None]] = {}
-    for part in PARTS:
-        for index, step in enumerate(walk.entry.definition.get(part, ())):
+    for part, index, step in steps:
+        for key, name in _names_read(step, made):
             only = _only(walk, step.get("when"))
-            for key, name in _names_read(step, made):
-                # Of several that stand for each other one may well be there; of a single one it can be told.
-                there = [one for one in made[name] if one is None or not _apart(only, one)]
-                if not there or (None not in made[name] and len(made[name]) == 1 and "when" not in step):
-                    message = f"reads {name!r}, which is null where the step that gives it was left out by its when"
-                    hint = "say with when that it is only for where that one is made"
-                    walk.entry.add("not-there", message, hint, at=(part, index, key))
-            if "as" in step:
-                made.setdefault(step["as"], []).append(only if "when" in step else None)
+            # Of several that stand for each other one may well be there; of a single one it can be told.
+            there = [one for one in made[name] if one is None or not _apart(only, one)]
+            if not there or (None not in made[name] and len(made[name]) == 1 and "when" not in step):
+                message = f"reads {name!r}, which is null where the step that gives it was left out by its when"
+                hint = "say with when that it is only for where that one is made"
+                walk.entry.add("not-there", message, hint, at=(part, index, key))
+        if step.get("as") in may:
+            made.setdefault(step["as"], []).append(_only(walk, step["when"]) if "when" in step else None)
 
 
 def _names_read(step: Mapping[str, Any], made: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """The earlier answers that a step reads, each with the first key that does."""
     if not made:
+        return
+    written = orjson.dumps(step)
+    if not any(name.encode() in written for name in made):
         return
     found: dict[str, str] = {}
     for key in _READS:

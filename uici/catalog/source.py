@@ -309,17 +309,26 @@ class _Builder:
         style, value = event.style or "", event.value
         frame = self.stack[-1] if self.stack else None
         plain = not style and (not value or value[0] in _NOT_TEXT)
-        if frame is not None and frame.waiting is None and not frame.is_list:
-            self._key(frame, value, plain, line, column)
-            return
+        if frame is not None and not frame.is_list:
+            if frame.waiting is None:
+                if plain or value in frame.container:
+                    self._check_key(frame, value, plain, line, column)
+                frame.waiting = (value, line, column)
+                return
+            key, key_line, key_column = frame.waiting
+            if not plain and key not in frame.container:  # as most are
+                frame.container[key] = value
+                frame.mark.entries[key] = (key_line, key_column, line, column, style)
+                frame.waiting = None
+                return
         self._put(frame, self._resolve(value, line, column) if plain else value, line, column, style)
 
-    def _key(self, frame: _Frame, text: str, plain: bool, line: int, column: int) -> None:
+    def _check_key(self, frame: _Frame, text: str, plain: bool, line: int, column: int) -> None:
         if plain and _PLAIN.fullmatch(text):
             cure = f'write it in quotes: "{text}"'
             self._say("key-not-text", f"the key {text or 'null'} is not text", cure, line, column)
-        frame.waiting = (text, line, column)
         if text in frame.container:
+            frame.waiting = (text, line, column)
             first = frame.mark.entries[text]
             cure = f"the first is at line {first[0]}; remove one"
             self._say("duplicate-key", f"the key {text!r} stands here twice", cure, line, column)
