@@ -204,8 +204,7 @@ def _cure(said: str) -> str:
 def _events(text: str) -> Iterator[Any]:
     parser = CParser(text)
     try:
-        while (event := parser.get_event()) is not None:
-            yield event
+        yield from iter(parser.get_event, None)
     finally:
         parser.dispose()
 
@@ -271,23 +270,26 @@ class _Builder:
             self.document.readable = False  # what it would define is not known: others that name it are not wrong
 
     def _start(self, event: Any, is_list: bool) -> None:
-        line, column = self._at(event)
-        if len(self.stack) >= DEEPEST:
+        mark, stack = event.start_mark, self.stack
+        line, column = mark.line + 1, mark.column + 1
+        if len(stack) >= DEEPEST:
             raise _TooDeepError(line, column)
         if event.anchor or event.tag:
             self._decorations(event, line, column)
         container: Any = [] if is_list else {}
-        frame = _Frame(container, _Mark(line, column), "", is_list)
-        above = self.stack[-1] if self.stack else None
-        if above is not None and above.wants_key:
+        above = stack[-1] if stack else None
+        name: Key = ""
+        is_key = False
+        if above is not None and above.waiting is None and not above.is_list:
             self._say("key-not-text", "a mapping or list stands as a key", "keys are text", line, column)
-            frame.is_key = True
+            is_key = True
         else:
             if above is not None:
-                (frame.name,) = above.current
+                name = above.waiting[0] if above.waiting is not None else len(above.container)
             self._put(above, container, line, column, "")
+        frame = _Frame(container, _Mark(line, column), name, is_list, None, is_key)
         self.document.marks[id(container)] = frame.mark
-        self.stack.append(frame)
+        stack.append(frame)
 
     def _alias(self, event: Any) -> None:
         line, column = self._at(event)

@@ -68,17 +68,18 @@ class Checker:
 
     def check(self, source: str, roots: Mapping[str, Schema]) -> Typed:
         """Of bare CEL."""
+        # Only the roots that it may read: so that most expressions of most operations share one environment.
+        words = _words_of(source)
+        same = (source, *[id(roots[name]) if name in roots else 0 for name in words])
+        known = self._same.get(same)
+        if known is not None:
+            return known[0]
         if _REFERENCE.match(source):
             message = "a secret's reference stands where expressions could see it"
             return Typed([Found("secret-reference-here", message, "secrets belong in settings and platform.yml", 0)])
         if len(source) > LONGEST or "\0" in source:
             return Typed([Found("expression-syntax", f"is longer than {LONGEST} characters or holds a NUL", "", 0)])
-        # Only the roots that it may read: so that most expressions of most operations share one environment.
-        seen = {name: roots[name] for name in _words_of(source) if name in roots}
-        same = (source, *seen, *map(id, seen.values()))
-        known = self._same.get(same)
-        if known is not None:
-            return known[0]
+        seen = {name: roots[name] for name in words if name in roots}
         environment = self.types.environment(seen, functions.needed(source))
         key = (source, id(environment))
         found = self._known.get(key)
