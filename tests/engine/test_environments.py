@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,22 @@ from uici.executor import Facts, Identity
 from uici.model import Call, Environment, Pinned, Reason, Status, UnreachableError
 
 
+def needing(monkeypatch: pytest.MonkeyPatch, opening: Callable[[RehearsalExecutor, Environment], None]) -> None:
+    """UICI needs what is named for an environment (``depends_on``). ``opening`` gives an environment its world."""
+    names_of: dict[RehearsalExecutor, str] = {}
+
+    async def opened(self: RehearsalExecutor, environment: Environment) -> None:
+        names_of[self] = environment.name
+        opening(self, environment)
+
+    async def identity(self: RehearsalExecutor, facts: Facts) -> Identity:
+        names = [str(one["name"]) for one in facts.names if one["environment"] == names_of[self]]
+        return Identity(resources=tuple(self._resource(self.world.read(), one) for one in names), shows="platform.yml")
+
+    monkeypatch.setattr(RehearsalExecutor, "open", opened)
+    monkeypatch.setattr(RehearsalExecutor, "identity", identity)
+
+
 @pytest.mark.parametrize(
     ("careful", "db", "web"), [("same", "self", None), ("another", None, None), ("away", "self", "self")]
 )
@@ -23,20 +40,14 @@ async def test_what_uici_needs_is_its_own_by_another_name_of_the_same_engine(
     """Each executor knows the names of its own environment alone, and nobody has opened the other one yet."""
     write_world(folder / "another.json", engine="another")
 
-    async def opening(self: RehearsalExecutor, environment: Environment) -> None:
-        self.name = environment.name  # type: ignore[attr-defined]
+    def opening(self: RehearsalExecutor, environment: Environment) -> None:
         self.world = World(environment.settings["world"])
         if environment.name == "careful" and careful == "another":
             self.world = World(str(folder / "another.json"))
         elif environment.name == "careful" and careful == "away":
             raise UnreachableError("nobody answers there")
 
-    async def identity(self: RehearsalExecutor, facts: Facts) -> Identity:
-        names = [str(one["name"]) for one in facts.names if one["environment"] == self.name]  # type: ignore[attr-defined]
-        return Identity(resources=tuple(self._resource(self.world.read(), one) for one in names), shows="platform.yml")
-
-    monkeypatch.setattr(RehearsalExecutor, "open", opening)
-    monkeypatch.setattr(RehearsalExecutor, "identity", identity)
+    needing(monkeypatch, opening)
     async with rehearsing(folder) as rehearsal:
         infrastructure = rehearsal.infrastructure
         infrastructure._facts = infrastructure._given = Facts(names=({"name": "db", "environment": "careful"},))
@@ -74,16 +85,10 @@ async def test_an_engine_that_hangs_is_waited_for_once_and_not_once_for_each_ale
 async def test_an_engine_that_became_another_one_is_opened_anew(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Reinstalled behind the same address, it is no other name's other engine, and what happened there is no doubt."""
 
-    async def opening(self: RehearsalExecutor, environment: Environment) -> None:
-        self.name = environment.name  # type: ignore[attr-defined]
+    def opening(self: RehearsalExecutor, environment: Environment) -> None:
         self.world = World(environment.settings["world"])
 
-    async def identity(self: RehearsalExecutor, facts: Facts) -> Identity:
-        names = [str(one["name"]) for one in facts.names if one["environment"] == self.name]  # type: ignore[attr-defined]
-        return Identity(resources=tuple(self._resource(self.world.read(), one) for one in names), shows="platform.yml")
-
-    monkeypatch.setattr(RehearsalExecutor, "open", opening)
-    monkeypatch.setattr(RehearsalExecutor, "identity", identity)
+    needing(monkeypatch, opening)
     async with rehearsing(folder) as rehearsal:
         assert (await rehearsal.run("restart_service", service="db")).ok
         infrastructure = rehearsal.infrastructure

@@ -270,22 +270,18 @@ class _Builder:
             self.document.readable = False  # what it would define is not known: others that name it are not wrong
 
     def _start(self, event: Any, is_list: bool) -> None:
-        mark, stack = event.start_mark, self.stack
-        line, column = mark.line + 1, mark.column + 1
+        stack, (line, column) = self.stack, self._at(event)
         if len(stack) >= DEEPEST:
             raise _TooDeepError(line, column)
         if event.anchor or event.tag:
             self._decorations(event, line, column)
         container: Any = [] if is_list else {}
         above = stack[-1] if stack else None
-        name: Key = ""
-        is_key = False
-        if above is not None and above.waiting is None and not above.is_list:
+        is_key = above is not None and above.wants_key
+        name = above.current[0] if above is not None and not is_key else ""
+        if is_key:
             self._say("key-not-text", "a mapping or list stands as a key", "keys are text", line, column)
-            is_key = True
         else:
-            if above is not None:
-                name = above.waiting[0] if above.waiting is not None else len(above.container)
             self._put(above, container, line, column, "")
         frame = _Frame(container, _Mark(line, column), name, is_list, None, is_key)
         self.document.marks[id(container)] = frame.mark

@@ -184,11 +184,13 @@ def _without_key_lines(data: Sequence[Any]) -> Sequence[Any]:
 def _without_flags(data: Sequence[Any]) -> Sequence[Any]:
     """A command's words, without the value after each argument that says that it is a secret."""
     flags = [at for at, one in enumerate(data[:-1]) if isinstance(one, str) and one[:1] == "-" and _FLAG.match(one)]
-    found = list(data) if flags else data
+    if not flags:
+        return data
+    found = list(data)
     for at in flags:
         value = data[at + 1]
         if isinstance(value, str) and value and not value.startswith("-"):
-            found[at + 1] = HIDDEN  # type: ignore[index]  # a copy
+            found[at + 1] = HIDDEN
     return found
 
 
