@@ -68,7 +68,7 @@ class Remote:
                 raise
             except LostError as error:
                 raise InDoubtError(f"{error}; it may have taken the request, so look before you ask again") from error
-        id, shown = str(said["id"]), 0
+        id, shown = str(said["id"]), None
         where_it_is = f"api/v1/requests/{segment(id)}"
         following = threading.Thread(target=self._follow, args=(id, lines), daemon=True)
         if lines is not None:
@@ -79,9 +79,9 @@ class Remote:
                 try:
                     if interrupted and not cancelled:
                         raise KeyboardInterrupt
-                    for seen in said.get("evidence", ())[shown:]:
+                    for seen in later(said.get("evidence", ()), shown):
                         progress(seen)
-                        shown += 1
+                        shown = seen
                     if said["status"] != "running":
                         if lines is not None:
                             following.join(LAST_LINES)
@@ -180,3 +180,11 @@ def _held() -> Iterator[list[int]]:
         yield seen
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def later(evidence: Sequence[Mapping[str, Any]], shown: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
+    """What came after the piece that was shown last. Not by number: of a long request the middle is left out."""
+    for number in range(len(evidence) - 1, -1, -1):
+        if evidence[number] == shown:
+            return list(evidence[number + 1 :])
+    return list(evidence)
